@@ -1,0 +1,3 @@
+//! fetch: not built yet.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! rollback: not built yet.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! setcap-keep: not built yet.
+
+fn main() {}

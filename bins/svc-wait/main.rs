@@ -1,0 +1,3 @@
+//! svc-wait: not built yet.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! swapbin: not built yet.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! unit-diff: not built yet.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! unit-render: not built yet.
+
+fn main() {}

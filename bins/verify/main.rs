@@ -1,0 +1,3 @@
+//! verify: not built yet.
+
+fn main() {}

@@ -1,0 +1,177 @@
+//! The start and the end of every `main`: arguments in; the answer on stdout, what people read on stderr, the exit code out.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser};
+use serde_json::{Value, json};
+
+use crate::sys::say::{Level, Say};
+use crate::words::exit::{Exit, Stop};
+
+/// The options every tool has.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Print the answer as one JSON object (its form: upswap(7), "JSON")
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
+    pub quiet: bool,
+    /// Say each step
+    #[arg(short, long, global = true, help_heading = "Common options")]
+    pub verbose: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Common options")]
+    pub color: clap::ColorChoice,
+    /// Print help
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Common options")]
+    help: Option<bool>,
+    /// Print version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Common options")]
+    version: Option<bool>,
+}
+
+/// What `--version` prints after the tool's name, as the GNU coding standards have it.
+pub const VERSION: &str = concat!("(upswap) ", env!("CARGO_PKG_VERSION"));
+
+/// The answer of a tool that ran to its end.
+#[derive(Debug)]
+pub struct Answer {
+    exit: Exit,
+    lines: Vec<u8>,
+    json: Value,
+    deed: bool,
+}
+
+impl Answer {
+    /// An answer whose worth is its output (fetch, verify, a rendered unit): when stdout fails, so does the tool.
+    #[must_use]
+    pub fn product(exit: Exit) -> Self {
+        Self { exit, lines: Vec::new(), json: json!({}), deed: false }
+    }
+
+    /// An answer after a deed: a stdout that fails is said, and never turns the deed into a failure.
+    #[must_use]
+    pub fn deed(exit: Exit) -> Self {
+        Self { deed: true, ..Self::product(exit) }
+    }
+
+    /// Adds one record of data, ended by a newline.
+    #[must_use]
+    pub fn line(self, record: impl AsRef<OsStr>) -> Self {
+        self.record(record, b'\n')
+    }
+
+    /// Adds one record of data, ended by `end` (NUL for `-0`).
+    #[must_use]
+    pub fn record(mut self, record: impl AsRef<OsStr>, end: u8) -> Self {
+        self.lines.extend_from_slice(record.as_ref().as_bytes());
+        self.lines.push(end);
+        self
+    }
+
+    /// Adds bytes as they are.
+    #[must_use]
+    pub fn text(mut self, text: impl AsRef<[u8]>) -> Self {
+        self.lines.extend_from_slice(text.as_ref());
+        self
+    }
+
+    /// The fields of the `--json` object; `schema`, `tool` and `exit` are added to them.
+    #[must_use]
+    pub fn json(mut self, fields: Value) -> Self {
+        self.json = fields;
+        self
+    }
+}
+
+/// A whole `main`: parses the arguments, runs the tool, prints its answer, and gives the exit code.
+///
+/// Never panics on a stdout that fails, and never prints anything on stdout before the tool is done.
+pub fn run<A>(tool: &'static str, work: impl FnOnce(A, &Say) -> Result<Answer, Stop>) -> ExitCode
+where
+    A: Parser + AsRef<Common>,
+{
+    let arguments = match A::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => return usage(tool, &e),
+    };
+    let common = arguments.as_ref().clone();
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => Level::Quiet,
+        (_, true) => Level::Verbose,
+        _ => Level::Normal,
+    };
+    let say = Say::new(tool, level);
+    let exit = match work(arguments, &say) {
+        Ok(answer) => {
+            let output = if common.json { document(tool, answer.exit, None, answer.json) } else { answer.lines };
+            match write_out(&output) {
+                Err(e) if answer.deed => {
+                    say.note(format_args!("the work is done, but its report could not be written: {e}"));
+                    answer.exit
+                }
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::CouldNot,
+                Err(e) => {
+                    say.error(format_args!("standard output: {e}"));
+                    Exit::CouldNot
+                }
+                Ok(()) => answer.exit,
+            }
+        }
+        Err(stop) => {
+            say.error(&stop);
+            if common.json {
+                // The code and the line on stderr already tell; a failing stdout adds nothing.
+                let _ = write_out(&document(tool, stop.exit, Some(&stop.message), json!({})));
+            }
+            stop.exit
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn document(tool: &str, exit: Exit, error: Option<&str>, fields: Value) -> Vec<u8> {
+    let mut object = json!({ "schema": 1, "tool": tool, "exit": exit.code() });
+    if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
+        object.extend(fields);
+        if let Some(error) = error {
+            object.insert("error".into(), error.into());
+        }
+    }
+    let mut text = object.to_string().into_bytes();
+    text.push(b'\n');
+    text
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Help and version go to stdout with exit 0; a wrong command line is one line on stderr, and how to get help, with exit 2.
+fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let shown = error.render();
+        let text = if anstream_colours() { shown.ansi().to_string() } else { shown.to_string() };
+        return match write_out(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(Exit::CouldNot.code()),
+        };
+    }
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let rest: Vec<_> = text.lines().skip(1).map(str::trim).take_while(|l| !l.is_empty()).collect();
+    let line = if rest.is_empty() { first } else { format!("{first} {}", rest.join(", ")) };
+    Say::quiet(tool).error(format_args!("{line}; see {tool} --help"));
+    ExitCode::from(Exit::Usage.code())
+}
+
+fn anstream_colours() -> bool {
+    use std::io::IsTerminal;
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}

@@ -1,0 +1,62 @@
+//! The origin record: where bytes came from and what proved them. It travels with them, from fetch to a generation's history.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::sys::durable;
+use crate::words::digest::Digest;
+
+/// Where a file came from. Written by fetch beside the asset, completed by verify in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The version of this record's form; 1.
+    pub schema: u32,
+    /// The source as it was asked for: `gh:runestack/rune@latest`.
+    pub source: String,
+    /// The release's version or tag, when the source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The asset's name in the release.
+    pub asset: String,
+    /// The asset's digest as it was received. A member extracted from it has a digest of its own: its store path.
+    pub digest: Digest,
+    /// When it was received, in seconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// What was proved of the asset, one statement each, in verify's words; empty until verify saw it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven: Vec<String>,
+}
+
+impl Origin {
+    /// The form of the record that this program writes.
+    pub const SCHEMA: u32 = 1;
+
+    /// Where the record of `asset` is: `ASSET.origin.json` beside it.
+    #[must_use]
+    pub fn beside(asset: &Path) -> PathBuf {
+        let mut name = asset.file_name().unwrap_or_default().to_owned();
+        name.push(".origin.json");
+        asset.with_file_name(name)
+    }
+
+    /// The record at `path`; `None` when there is none.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: not an origin record: {e}", path.display()))
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes the record to `path`, whole or not at all.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        durable::replace(path, &text, 0o644)
+    }
+}

@@ -1,0 +1,3 @@
+//! The steps of an upgrade, one arrow of the chain each.
+
+pub mod artifact;

@@ -1,0 +1,99 @@
+//! Every effect on the machine. A function here takes the [`Host`] it acts on, or a descriptor or path that came from one.
+//!
+//! Knows bytes, paths, descriptors and processes; knows no release, no generation and no verdict.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+pub mod durable;
+pub mod say;
+pub mod systemd;
+pub mod tool;
+
+/// The machine: where its state, its locks and its tools are.
+///
+/// Paths that a user names (FILE, DEST) are taken as given; only the host's own places lie below its root.
+#[derive(Clone, Debug)]
+pub struct Host {
+    root: PathBuf,
+    state: PathBuf,
+    cache: PathBuf,
+    run: PathBuf,
+}
+
+impl Host {
+    /// This machine, as the environment describes it.
+    ///
+    /// Root gets `/var/lib/upswap`, `/var/cache/upswap` and `/run/upswap`; another user the folders of the XDG Base
+    /// Directory Specification. `UPSWAP_STATE_DIR` and `UPSWAP_CACHE_DIR`, then systemd's `$STATE_DIRECTORY` and
+    /// `$CACHE_DIRECTORY`, move them. `UPSWAP_ROOT` puts everything below a folder: for tests and for disk images.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let mut host = match var("UPSWAP_ROOT") {
+            Some(root) => Self::below(&root),
+            None if nix::unistd::geteuid().is_root() => Self::below(Path::new("/")),
+            None => {
+                let home = var("HOME").unwrap_or_else(|| PathBuf::from("/nonexistent"));
+                Self {
+                    root: PathBuf::from("/"),
+                    state: var("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("upswap"),
+                    cache: var("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("upswap"),
+                    run: var("XDG_RUNTIME_DIR").unwrap_or_else(|| home.join(".local/state")).join("upswap"),
+                }
+            }
+        };
+        if let Some(dir) = var("UPSWAP_STATE_DIR").or_else(|| var("STATE_DIRECTORY")) {
+            host.state = dir;
+        }
+        if let Some(dir) = var("UPSWAP_CACHE_DIR").or_else(|| var("CACHE_DIRECTORY")) {
+            host.cache = dir;
+        }
+        host
+    }
+
+    /// A host whose own places all lie below `root`.
+    #[must_use]
+    pub fn below(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            state: root.join("var/lib/upswap"),
+            cache: root.join("var/cache/upswap"),
+            run: root.join("run/upswap"),
+        }
+    }
+
+    /// The state folder: history, open trials. Must survive a reboot.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The same host with its state elsewhere (`--state-dir`).
+    #[must_use]
+    pub fn with_state(mut self, state: Option<PathBuf>) -> Self {
+        if let Some(state) = state {
+            self.state = state;
+        }
+        self
+    }
+
+    /// The cache folder: downloads and the store. May be deleted at any time.
+    #[must_use]
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    /// The folder of the locks. Emptied by a reboot.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// An absolute path of the host itself (`/proc/1/exe`, `/sys/fs/cgroup`) below its root.
+    #[must_use]
+    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        self.root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+}

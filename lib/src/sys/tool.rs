@@ -1,0 +1,113 @@
+//! Running the host's own programs: by absolute path, with a fixed PATH, a deadline, and no loader variables.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use super::Host;
+use crate::words::exit::{Coded, Exit};
+
+/// The folders where a host's own programs are looked for, in this order. `PATH` is never asked.
+const FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+
+/// Why a program of the host gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// None of the folders holds it.
+    #[error("{program}: not found in /usr/bin, /bin, /usr/sbin or /sbin; install it")]
+    Missing {
+        /// The program's name.
+        program: String,
+    },
+    /// It could not be started or waited for.
+    #[error("{program}: could not be run: {source}")]
+    Run {
+        /// The program's name.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It did not end within its deadline and was killed.
+    #[error("{program}: no answer within {deadline:?}")]
+    Deadline {
+        /// The program's name and arguments.
+        program: String,
+        /// How long it was given.
+        deadline: Duration,
+    },
+}
+
+impl Coded for ToolError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Missing { .. } | Self::Run { .. } => Exit::CouldNot,
+            Self::Deadline { .. } => Exit::Deadline,
+        }
+    }
+}
+
+impl Host {
+    /// The absolute path of one of the host's own programs.
+    pub fn program(&self, name: &str) -> Result<PathBuf, ToolError> {
+        FOLDERS
+            .iter()
+            .map(|folder| self.path(folder).join(name))
+            .find(|path| path.is_file())
+            .ok_or_else(|| ToolError::Missing { program: name.to_owned() })
+    }
+
+    /// Runs one of the host's programs to its end, at most for `deadline`, and returns its output whatever its exit status.
+    pub fn run_tool<I>(&self, name: &str, arguments: I, deadline: Duration) -> Result<Output, ToolError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let arguments: Vec<OsString> = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        let shown = || {
+            let words = arguments.iter().map(|a| a.to_string_lossy());
+            std::iter::once(name.into()).chain(words).collect::<Vec<_>>().join(" ")
+        };
+        let failed = |source| ToolError::Run { program: name.to_owned(), source };
+        let handle = duct::cmd(self.program(name)?, &arguments)
+            .stdin_null()
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("SYSTEMD_COLORS", "0")
+            .env("SYSTEMD_PAGER", "")
+            .env_remove("LD_PRELOAD")
+            .env_remove("LD_LIBRARY_PATH")
+            .start()
+            .map_err(failed)?;
+        match handle.wait_timeout(deadline).map_err(failed)? {
+            Some(output) => Ok(output.clone()),
+            None => {
+                let _ = handle.kill();
+                Err(ToolError::Deadline { program: shown(), deadline })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_program_that_hangs_is_killed_at_its_deadline() {
+        let host = Host::below(Path::new("/"));
+        let slow = host.run_tool("sleep", ["60"], Duration::from_millis(50));
+        assert!(matches!(slow, Err(ToolError::Deadline { .. })), "{slow:?}");
+    }
+
+    #[test]
+    fn a_program_of_another_root_is_not_found_here() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(Host::below(root.path()).program("true"), Err(ToolError::Missing { .. })));
+    }
+}

@@ -1,0 +1,1 @@
+//! File capabilities, as capabilities(7) describes them.
