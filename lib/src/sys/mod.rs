@@ -5,8 +5,12 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+pub mod attrs;
+pub mod clock;
 pub mod durable;
+pub mod lock;
 pub mod say;
+pub mod signals;
 pub mod systemd;
 pub mod tool;
 

@@ -3,4 +3,5 @@
 pub mod digest;
 pub mod exit;
 pub mod filecaps;
+pub mod name;
 pub mod proof;
