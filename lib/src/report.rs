@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser};
 use serde_json::{Value, json};
 
+use crate::sys::intake;
 use crate::sys::say::{Level, Say};
 use crate::words::exit::{Exit, Stop};
 
@@ -32,6 +34,28 @@ pub struct Common {
     /// Print version
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Common options")]
     version: Option<bool>,
+}
+
+/// Operands that come as a list, as tar(1), wc(1) and du(1) take them.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// Take the FILEs from this list, a line each; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "files0_from"])]
+    pub files_from: Option<PathBuf>,
+    /// Take the FILEs from this list, each ended by NUL; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub files0_from: Option<PathBuf>,
+}
+
+impl ListArgs {
+    /// The listed files, or `given` when no list is named. An empty list is refused: the stage before gave nothing.
+    pub fn files_or(&self, given: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
+        match (&self.files_from, &self.files0_from) {
+            (Some(list), _) => Ok(intake::names_from(list, b'\n')?),
+            (None, Some(list)) => Ok(intake::names_from(list, 0)?),
+            (None, None) => Ok(given),
+        }
+    }
 }
 
 /// What `--version` prints after the tool's name, as the GNU coding standards have it.

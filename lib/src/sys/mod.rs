@@ -9,6 +9,8 @@ pub mod attrs;
 pub mod clock;
 pub mod durable;
 pub mod lock;
+pub mod intake;
+pub mod libc;
 pub mod say;
 pub mod signals;
 pub mod systemd;

@@ -1,7 +1,11 @@
 //! The words of the trade, pure: no file, no process, no clock.
 
 pub mod digest;
+pub mod duration;
+pub mod elf;
 pub mod exit;
 pub mod filecaps;
 pub mod name;
+pub mod member;
 pub mod proof;
+pub mod sums;

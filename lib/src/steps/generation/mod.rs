@@ -7,5 +7,6 @@ pub mod error;
 pub mod record;
 pub mod set;
 pub mod stage;
+pub mod swap;
 
 pub use error::GenerationError;

@@ -17,7 +17,7 @@ use crate::steps::artifact::store::Store;
 use crate::sys::attrs::{Attrs, CAPABILITY};
 use crate::sys::durable::parent;
 use crate::sys::say::Say;
-use crate::sys::Host;
+use crate::sys::{Host, intake};
 use crate::words::digest::Digest;
 use crate::words::filecaps::FileCaps;
 
@@ -221,15 +221,11 @@ fn already(input: &mut File, dest: &Dest, old: &InPlace, wanted: &Wanted) -> Res
     Ok(digest == old.digest)
 }
 
-/// Opens a regular file for reading; a FIFO or a device is refused instead of waited for.
 fn open_regular(path: &Path) -> Result<File, GenerationError> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)
-        .map_err(GenerationError::io(path, "it can't be opened"))?;
-    let meta = file.metadata().map_err(GenerationError::io(path, "it can't be looked at"))?;
-    if meta.is_file() { Ok(file) } else { Err(GenerationError::refused(path, "it is not a regular file")) }
+    intake::open_regular(path).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput => GenerationError::refused(path, "it is not a regular file"),
+        _ => GenerationError::io(path, "it can't be opened")(e),
+    })
 }
 
 /// Removes what a killed run left under the staging name.
