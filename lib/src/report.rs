@@ -64,7 +64,7 @@ pub const VERSION: &str = concat!("(upswap) ", env!("CARGO_PKG_VERSION"));
 /// The answer of a tool that ran to its end.
 #[derive(Debug)]
 pub struct Answer {
-    exit: Exit,
+    code: u8,
     lines: Vec<u8>,
     json: Value,
     deed: bool,
@@ -74,13 +74,20 @@ impl Answer {
     /// An answer whose worth is its output (fetch, verify, a rendered unit): when stdout fails, so does the tool.
     #[must_use]
     pub fn product(exit: Exit) -> Self {
-        Self { exit, lines: Vec::new(), json: json!({}), deed: false }
+        Self { code: exit.code(), lines: Vec::new(), json: json!({}), deed: false }
     }
 
     /// An answer after a deed: a stdout that fails is said, and never turns the deed into a failure.
     #[must_use]
     pub fn deed(exit: Exit) -> Self {
         Self { deed: true, ..Self::product(exit) }
+    }
+
+    /// The same answer with the exit code of a COMMAND, for a wrapper that had nothing to do itself.
+    #[must_use]
+    pub fn passing_on(mut self, code: u8) -> Self {
+        self.code = code;
+        self
     }
 
     /// Adds one record of data, ended by a newline.
@@ -130,36 +137,36 @@ where
         _ => Level::Normal,
     };
     let say = Say::new(tool, level);
-    let exit = match work(arguments, &say) {
+    let code = match work(arguments, &say) {
         Ok(answer) => {
-            let output = if common.json { document(tool, answer.exit, None, answer.json) } else { answer.lines };
+            let output = if common.json { document(tool, answer.code, None, answer.json) } else { answer.lines };
             match write_out(&output) {
                 Err(e) if answer.deed => {
                     say.note(format_args!("the work is done, but its report could not be written: {e}"));
-                    answer.exit
+                    answer.code
                 }
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::CouldNot,
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::CouldNot.code(),
                 Err(e) => {
                     say.error(format_args!("standard output: {e}"));
-                    Exit::CouldNot
+                    Exit::CouldNot.code()
                 }
-                Ok(()) => answer.exit,
+                Ok(()) => answer.code,
             }
         }
         Err(stop) => {
             say.error(&stop);
             if common.json {
                 // The code and the line on stderr already tell; a failing stdout adds nothing.
-                let _ = write_out(&document(tool, stop.exit, Some(&stop.message), json!({})));
+                let _ = write_out(&document(tool, stop.exit.code(), Some(&stop.message), json!({})));
             }
-            stop.exit
+            stop.exit.code()
         }
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(code)
 }
 
-fn document(tool: &str, exit: Exit, error: Option<&str>, fields: Value) -> Vec<u8> {
-    let mut object = json!({ "schema": 1, "tool": tool, "exit": exit.code() });
+fn document(tool: &str, code: u8, error: Option<&str>, fields: Value) -> Vec<u8> {
+    let mut object = json!({ "schema": 1, "tool": tool, "exit": code });
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
         object.extend(fields);
         if let Some(error) = error {
@@ -181,13 +188,17 @@ fn write_out(bytes: &[u8]) -> io::Result<()> {
 fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let shown = error.render();
-        let text = if anstream_colours() { shown.ansi().to_string() } else { shown.to_string() };
-        return match write_out(text.as_bytes()) {
+        let text = if colours_stdout() { shown.ansi().to_string() } else { shown.to_string() };
+        return match write_out(format!("{}\n", text.trim_end()).as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(Exit::CouldNot.code()),
         };
     }
     let text = error.render().to_string();
+    if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
+        Say::quiet(tool).error(format_args!("what to work on is missing; see {tool} --help"));
+        return ExitCode::from(Exit::Usage.code());
+    }
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let rest: Vec<_> = text.lines().skip(1).map(str::trim).take_while(|l| !l.is_empty()).collect();
     let line = if rest.is_empty() { first } else { format!("{first} {}", rest.join(", ")) };
@@ -195,7 +206,7 @@ fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
     ExitCode::from(Exit::Usage.code())
 }
 
-fn anstream_colours() -> bool {
+fn colours_stdout() -> bool {
     use std::io::IsTerminal;
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

@@ -2,3 +2,4 @@
 
 pub mod artifact;
 pub mod generation;
+pub mod keep_caps;

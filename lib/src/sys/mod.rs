@@ -6,6 +6,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 pub mod attrs;
+pub mod child;
 pub mod clock;
 pub mod durable;
 pub mod lock;

@@ -3,6 +3,7 @@
 //! Keeping a capability never goes through here: the raw bytes are carried. This is for saying what they mean, and for
 //! making them from text (`--cap`).
 
+pub mod save;
 mod text;
 
 use std::fmt;
