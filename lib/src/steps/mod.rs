@@ -3,3 +3,5 @@
 pub mod artifact;
 pub mod generation;
 pub mod keep_caps;
+pub mod service;
+pub mod way_back;

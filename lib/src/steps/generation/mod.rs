@@ -4,6 +4,7 @@
 
 mod change;
 pub mod error;
+pub mod exchange;
 pub mod record;
 pub mod set;
 pub mod stage;

@@ -118,6 +118,8 @@ pub struct Trial {
     pub generation: Id,
     /// The generation that recovery brings in when the trial's chain is gone.
     pub home: Id,
+    /// What opened it: a swap, whose home was in place and running then, or a rollback, which is on its way home.
+    pub by: Arrived,
     /// When it was opened, in seconds since 1970-01-01 UTC.
     pub opened: u64,
     /// Each unit as it was when the trial was opened.

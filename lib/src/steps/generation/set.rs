@@ -138,7 +138,7 @@ impl<'h> Set<'h, Settled> {
             files: self.files_of(home),
             verdict: Judged::Unproven,
         };
-        let mut set = self.on_trial(generation, home, &brings.units)?;
+        let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
         set.take_in(&staged, brings);
         set.write()?;
         match set.put_in_place(staged, say) {
@@ -161,18 +161,24 @@ impl<'h> Set<'h, Settled> {
             let why = "nothing was ever swapped under this name, so there is no way back".to_owned();
             return Err(GenerationError::Nothing { name: self.record.name, why });
         };
-        let set = self.on_trial(now, to, &[])?;
+        let set = self.on_trial(now, to, Arrived::Rollback, &[])?;
         set.write()?;
         Ok(set)
     }
 
-    fn on_trial(mut self, generation: Generation, home: Id, units: &[String]) -> Result<Set<'h, OnTrial>, GenerationError> {
+    fn on_trial(
+        mut self,
+        generation: Generation,
+        home: Id,
+        by: Arrived,
+        units: &[String],
+    ) -> Result<Set<'h, OnTrial>, GenerationError> {
         self.record.units.extend(units.iter().cloned());
         let mut before = BTreeMap::new();
         for unit in &self.record.units {
-            before.insert(unit.clone(), unit_now(self.host, unit)?);
+            before.insert(unit.clone(), unit_now(self.host, unit, by)?);
         }
-        let trial = Trial { generation: generation.id, home, opened: clock::now(), before, verdicts: BTreeMap::new() };
+        let trial = Trial { generation: generation.id, home, by, opened: clock::now(), before, verdicts: BTreeMap::new() };
         if self.record.generation(generation.id).is_none() {
             self.record.generations.push(generation);
         }
@@ -235,11 +241,18 @@ impl<'h> Set<'h, OnTrial> {
         const NONE: &Trial = &Trial {
             generation: 0,
             home: 0,
+            by: Arrived::Found,
             opened: 0,
             before: BTreeMap::new(),
             verdicts: BTreeMap::new(),
         };
         self.record.trial.as_ref().unwrap_or(NONE)
+    }
+
+    /// Chooses another generation to bring in, because the one before can't be.
+    pub fn go_home_to(&mut self, home: Id) -> Result<(), GenerationError> {
+        self.trial_mut(|trial| trial.home = home);
+        self.write()
     }
 
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
@@ -260,7 +273,7 @@ impl<'h> Set<'h, OnTrial> {
         }
         for unit in &brings.units {
             if !self.trial().before.contains_key(unit) {
-                let now = unit_now(self.host, unit)?;
+                let now = unit_now(self.host, unit, Arrived::Swap)?;
                 self.trial_mut(|trial| trial.before.insert(unit.clone(), now));
             }
         }
@@ -277,7 +290,7 @@ impl<'h> Set<'h, OnTrial> {
     pub fn note_proof(&mut self, proof: &Proof) -> Result<(), GenerationError> {
         let unit = &proof.unit;
         if !self.trial().before.contains_key(unit) {
-            let now = unit_now(self.host, unit)?;
+            let now = unit_now(self.host, unit, Arrived::Swap)?;
             self.trial_mut(|trial| trial.before.insert(unit.clone(), now));
         }
         self.record.units.insert(unit.clone());
@@ -491,10 +504,15 @@ pub fn owner(host: &Host, dest: &Dest) -> Result<Option<String>, GenerationError
     Ok(None)
 }
 
-fn unit_now(host: &Host, unit: &str) -> Result<UnitBefore, GenerationError> {
+/// The unit as it is before anything is touched. A rollback that is asked for means a failed service too: it is to run again.
+fn unit_now(host: &Host, unit: &str, by: Arrived) -> Result<UnitBefore, GenerationError> {
     let properties = Systemd::on(host).show(unit, &["ActiveState", "InvocationID"])?;
     let value = |key: &str| properties.get(key).cloned().unwrap_or_default();
-    let active = matches!(value("ActiveState").as_str(), "active" | "reloading" | "activating" | "refreshing");
+    let active = match value("ActiveState").as_str() {
+        "active" | "reloading" | "activating" | "refreshing" => true,
+        "failed" | "deactivating" => by == Arrived::Rollback,
+        _ => false,
+    };
     Ok(UnitBefore { active, invocation: value("InvocationID") })
 }
 
