@@ -6,6 +6,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 pub mod durable;
+pub mod process;
 pub mod say;
 pub mod systemd;
 pub mod tool;
