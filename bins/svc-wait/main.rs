@@ -1,3 +1,36 @@
-//! svc-wait: not built yet.
+//! svc-wait UNIT [PROBE…] [-- COMMAND]: healthy, or why not.
 
-fn main() {}
+use std::process::ExitCode;
+
+use upswap::report::{self, Answer};
+use upswap::steps::service;
+use upswap::sys::Host;
+use upswap::sys::say::Say;
+use upswap::words::exit::Stop;
+
+use args::Args;
+
+mod args;
+
+fn main() -> ExitCode {
+    report::run("svc-wait", work)
+}
+
+fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
+    let host = Host::from_env();
+    let proof = args.proof();
+    let (verdict, answer): (_, fn(_) -> _) = if args.command.is_empty() {
+        (service::watch(&host, say, &proof)?, Answer::product)
+    } else {
+        (service::wait(&host, say, &proof, || service::run_command(&args.command))?, Answer::deed)
+    };
+    if verdict.healthy {
+        say.note(&verdict);
+    } else {
+        say.error(&verdict);
+    }
+    for line in &verdict.journal {
+        say.note(format_args!("| {line}"));
+    }
+    Ok(answer(verdict.exit()).json(verdict.fields()))
+}

@@ -12,6 +12,7 @@ pub mod durable;
 pub mod lock;
 pub mod intake;
 pub mod libc;
+pub mod process;
 pub mod say;
 pub mod signals;
 pub mod systemd;

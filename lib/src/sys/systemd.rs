@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Host;
 use super::tool::ToolError;
 use crate::words::exit::{Coded, Exit};
+use crate::words::verdict::state::properties as properties_of;
 
 /// How long systemd may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -61,12 +62,17 @@ impl<'h> Systemd<'h> {
     /// The named properties of `unit` (all of them when none is named). A unit that does not exist has
     /// `LoadState=not-found`; that is an answer, not an error.
     pub fn show(&self, unit: &str, properties: &[&str]) -> Result<Properties, SystemdError> {
+        self.show_within(unit, properties, ANSWER)
+    }
+
+    /// [`Systemd::show`] for a caller with a deadline of its own; never longer than systemd is given anyway.
+    pub fn show_within(&self, unit: &str, properties: &[&str], within: Duration) -> Result<Properties, SystemdError> {
         let mut arguments = vec!["show".to_owned(), "--no-pager".to_owned()];
         if !properties.is_empty() {
             arguments.push(format!("--property={}", properties.join(",")));
         }
-        let text = self.ask("show", arguments, unit, ANSWER)?;
-        Ok(text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+        let text = self.ask("show", arguments, unit, within.min(ANSWER))?;
+        Ok(properties_of(&text))
     }
 
     /// Rereads all unit files (`systemctl daemon-reload`).
@@ -122,6 +128,18 @@ impl<'h> Systemd<'h> {
 /// A unit name with its type: a name without a suffix is a service, as systemctl takes it.
 #[must_use]
 pub fn unit_name(name: &str) -> String {
-    const TYPES: [&str; 6] = [".service", ".socket", ".timer", ".path", ".target", ".mount"];
+    const TYPES: [&str; 11] = [
+        ".service",
+        ".socket",
+        ".timer",
+        ".path",
+        ".target",
+        ".mount",
+        ".automount",
+        ".swap",
+        ".slice",
+        ".scope",
+        ".device",
+    ];
     if TYPES.iter().any(|t| name.ends_with(t)) { name.to_owned() } else { format!("{name}.service") }
 }

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn refuses_what_has_no_end_or_no_meaning() {
-        for text in ["", " ", "infinity", "-1", "-1s", "s", "10 parsecs", "1..5", ".", "99999999999999999999", "2y", "１s"]
+        for text in
+            ["", " ", "infinity", "-1", "-1s", "s", "10 parsecs", "1..5", ".", "99999999999999999999", "2y", "１s"]
         {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }

@@ -9,3 +9,4 @@ pub mod name;
 pub mod member;
 pub mod proof;
 pub mod sums;
+pub mod verdict;

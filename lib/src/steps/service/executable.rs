@@ -1,0 +1,169 @@
+//! The proof that the main process runs the file it should, and that no process of the unit still runs the one before.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::sys::Host;
+use crate::sys::process::{self, FileId, Running};
+use crate::words::proof::Exe;
+use crate::words::verdict::Name;
+use crate::words::verdict::fold::Executable;
+use crate::words::verdict::state::State;
+
+/// What to do where the main process never is the file of `ExecStart=`.
+const ADVICE: &str = "say which executable it should run: --exe PATH, or --exe any";
+
+/// What systemd runs between fork and execve: itself up to v253, `systemd-executor` since.
+const STARTERS: [&str; 2] = ["systemd", "systemd-executor"];
+
+/// Whether the main process of `state` runs the executable that `wanted` names.
+#[must_use]
+pub fn prove(host: &Host, state: &State, wanted: &Exe) -> Executable {
+    let Some(path) = wanted_path(host, state, wanted) else {
+        return match wanted {
+            Exe::Any => Executable::Proven,
+            _ => Executable::No(Name::NotProvable, format!("systemd names no file in ExecStart=; {ADVICE}")),
+        };
+    };
+    let Some(pid) = state.main_pid else {
+        let text = format!("the unit is up and systemd knows no main process (MainPID=0); {ADVICE}");
+        return Executable::NotYet(Name::NotProvable, text);
+    };
+    let running = match process::executable(host, pid) {
+        Ok(running) => running,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return unreadable(pid),
+        Err(e) => return Executable::NotYet(Name::Unreadable, format!("the executable of process {pid}: {e}")),
+    };
+    let file = match FileId::of(&path) {
+        Ok(file) => file,
+        Err(e) => return Executable::NotYet(Name::NotProvable, format!("what process {pid} should run: {e}")),
+    };
+    if running.file == file {
+        return Executable::Proven;
+    }
+    if is_starter(&running) {
+        return Executable::NotYet(Name::NeverReady, format!("process {pid} is still systemd's, about to be executed"));
+    }
+    other(pid, &running, &path, wanted)
+}
+
+/// Whether a process of the unit's control group still runs the replaced file of the executable that `wanted` names.
+#[must_use]
+pub fn prove_none_old(host: &Host, state: &State, wanted: &Exe) -> Executable {
+    let Some(path) = wanted_path(host, state, wanted) else { return Executable::Proven };
+    if state.cgroup.is_empty() {
+        return Executable::Proven;
+    }
+    let canonical = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    let pids = match process::of_cgroup(host, &state.cgroup) {
+        Ok(Some(pids)) => pids,
+        Ok(None) => {
+            let text = format!("control group {} is not below /sys/fs/cgroup", state.cgroup);
+            return Executable::NotYet(Name::Unreadable, text);
+        }
+        Err(e) => return Executable::NotYet(Name::Unreadable, format!("control group {}: {e}", state.cgroup)),
+    };
+    for pid in pids {
+        match process::executable(host, pid) {
+            Ok(running) if running.deleted && (running.path == canonical || running.path == path) => {
+                let text = format!("process {pid} of the unit still runs the replaced {}", path.display());
+                return Executable::NotYet(Name::OldProcess, text);
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return unreadable(pid),
+            // Another file, or a process that has just ended.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Executable::Proven
+}
+
+/// The reason why `wanted` can never be proven of this unit, known before it is restarted for nothing.
+#[must_use]
+pub fn never_provable(host: &Host, state: &State, wanted: &Exe) -> Option<(Name, String)> {
+    let path = wanted_path(host, state, wanted)?;
+    let script = *wanted == Exe::ExecStart && !state.other_root && !state.need_reload && kind(&path) == Kind::Script;
+    if script {
+        return Some((
+            Name::NotProvable,
+            format!("{} is a script, so no process ever runs it; {ADVICE}", path.display()),
+        ));
+    }
+    let pid = state.main_pid?;
+    match process::executable(host, pid) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unreadable(pid) {
+            Executable::No(name, text) => Some((name, text)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The path of the file that should run, `None` when any may or when systemd names none.
+fn wanted_path(host: &Host, state: &State, wanted: &Exe) -> Option<PathBuf> {
+    match (wanted, &state.exec_start, state.main_pid) {
+        (Exe::Any, ..) => None,
+        (Exe::Path(path), ..) => Some(path.clone()),
+        (Exe::ExecStart, Some(path), Some(pid)) if state.other_root => Some(process::seen_by(host, pid, path)),
+        (Exe::ExecStart, path, _) => path.as_ref().map(|path| host.path(path)),
+    }
+}
+
+/// The verdict on a process that runs another file than `path`.
+fn other(pid: u32, running: &Running, path: &Path, wanted: &Exe) -> Executable {
+    let (shown, runs) = (path.display(), running.path.display());
+    let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if running.deleted && (running.path == canonical || running.path == path) {
+        return Executable::No(
+            Name::WrongBinary,
+            format!(
+                "process {pid} runs the old, replaced {shown} (inode {}), not the file that is there now",
+                running.file.ino
+            ),
+        );
+    }
+    match (wanted, kind(path)) {
+        // A wrapper may still be on its way to it.
+        (Exe::Path(_), _) => Executable::NotYet(Name::WrongBinary, format!("process {pid} runs {runs}, not {shown}")),
+        (_, Kind::Elf) => Executable::No(
+            Name::WrongBinary,
+            format!("process {pid} runs {runs}, not {shown} of ExecStart=; if that is meant, {ADVICE}"),
+        ),
+        (_, Kind::Script) => Executable::No(
+            Name::NotProvable,
+            format!("{shown} of ExecStart= is a script, and process {pid} runs {runs}; {ADVICE}"),
+        ),
+        (_, Kind::Unknown) => Executable::No(
+            Name::NotProvable,
+            format!("process {pid} runs {runs}, and {shown} of ExecStart= can't be read; {ADVICE}"),
+        ),
+    }
+}
+
+fn unreadable(pid: u32) -> Executable {
+    let text = format!(
+        "/proc/{pid}/exe may not be read, so nothing is proven; run as root (in a container: with CAP_SYS_PTRACE), or say --exe any"
+    );
+    Executable::No(Name::Unreadable, text)
+}
+
+fn is_starter(running: &Running) -> bool {
+    running.path.file_name().is_some_and(|name| STARTERS.iter().any(|starter| name == *starter))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Elf,
+    Script,
+    Unknown,
+}
+
+fn kind(path: &Path) -> Kind {
+    let mut magic = [0; 4];
+    match fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if magic == *b"\x7fELF" => Kind::Elf,
+        Ok(()) if magic.starts_with(b"#!") => Kind::Script,
+        _ => Kind::Unknown,
+    }
+}

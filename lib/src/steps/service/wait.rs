@@ -1,0 +1,212 @@
+//! The wait: record, run COMMAND, look, ask, and fold it all into the verdict.
+
+use std::ffi::OsString;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::watch::Watch;
+use super::{executable, journal, observe_unit, probe};
+use crate::sys::Host;
+use crate::sys::process;
+use crate::sys::say::Say;
+use crate::sys::systemd::{SystemdError, unit_name};
+use crate::sys::tool::ToolError;
+use crate::words::duration::Span;
+use crate::words::exit::{Coded, Exit, Stop};
+use crate::words::proof::Proof;
+use crate::words::verdict::fold::{Deed, Executable, Fold, Limits, Observation, Probed, Wants};
+use crate::words::verdict::state::State;
+use crate::words::verdict::{Name, Times, Verdict, shown};
+
+/// The least time a probe is given, however near the deadline is.
+const LEAST_TRY: Duration = Duration::from_millis(250);
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// A pattern or a template instead of one unit.
+    #[error("'{0}' is not one unit; name it in full, without *, ? or [ and with the instance of a template")]
+    NotOneUnit(String),
+    /// systemd could not be asked before COMMAND ran; nothing was done.
+    #[error("{0}")]
+    Systemd(#[from] SystemdError),
+    /// COMMAND could not be begun.
+    #[error("{0}")]
+    Command(Stop),
+    /// systemd gave no answer from the end of COMMAND to the deadline.
+    #[error("{unit}: nothing was judged, systemd did not answer in {waited}: {last}")]
+    Unjudged {
+        /// The unit.
+        unit: String,
+        /// How long it was asked.
+        waited: String,
+        /// Its last failure to answer.
+        last: SystemdError,
+    },
+}
+
+impl Coded for WaitError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotOneUnit(_) => Exit::Usage,
+            Self::Systemd(e) => e.exit(),
+            Self::Command(stop) => stop.exit,
+            Self::Unjudged { .. } => Exit::Deadline,
+        }
+    }
+}
+
+/// Records the unit's state, does the `deed` (COMMAND, or a restart), then judges the unit by what is read after its end.
+///
+/// A deed that fails makes the verdict unhealthy, whatever the unit looks like. Only one that stops with [`Exit::Usage`]
+/// could not even be begun, and ends the wait as it is.
+pub fn wait(
+    host: &Host,
+    say: &Say,
+    proof: &Proof,
+    deed: impl FnOnce() -> Result<(), Stop>,
+) -> Result<Verdict, WaitError> {
+    let begun = Instant::now();
+    let unit = one_unit(&proof.unit)?;
+    let before = observe_unit(host, &unit)?;
+    let refused = Fold::refuse(&before).or_else(|| executable::never_provable(host, &before, &proof.exe));
+    if let Some((name, text)) = refused {
+        let times = Times { job_ms: None, healthy_ms: None, total_ms: millis(begun.elapsed()) };
+        let text = format!("{text} (nothing was run)");
+        return Ok(verdict(host, &unit, (name, text), Some(&before), times));
+    }
+    say.detail(format_args!("{unit}: before COMMAND: {} ({})", before.sub, before.load));
+    let done = match deed() {
+        Ok(()) => Deed::Done(before),
+        Err(stop) if stop.exit == Exit::Usage => return Err(WaitError::Command(stop)),
+        Err(stop) => Deed::Failed(before, stop.message),
+    };
+    let job = begun.elapsed();
+    say.detail(format_args!("{unit}: COMMAND took {}", shown(job)));
+    judge(host, say, proof, &unit, done, Some(job))
+}
+
+/// Judges the unit as it is, from now on.
+pub fn watch(host: &Host, say: &Say, proof: &Proof) -> Result<Verdict, WaitError> {
+    let unit = one_unit(&proof.unit)?;
+    judge(host, say, proof, &unit, Deed::Nothing, None)
+}
+
+/// The deed of a wrapper: COMMAND in the foreground, its stdout on our stderr.
+pub fn run_command(command: &[OsString]) -> Result<(), Stop> {
+    let shown = || command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    match process::foreground(command) {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Stop::new(Exit::No, format!("COMMAND '{}' failed: {status}", shown()))),
+        Err(e) => {
+            let wrong = matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+            let exit = if wrong { Exit::Usage } else { Exit::CouldNot };
+            Err(Stop::new(exit, format!("COMMAND '{}' could not be run: {e}", shown())))
+        }
+    }
+}
+
+fn judge(
+    host: &Host,
+    say: &Say,
+    proof: &Proof,
+    unit: &str,
+    deed: Deed,
+    job: Option<Duration>,
+) -> Result<Verdict, WaitError> {
+    let begun = Instant::now();
+    let limits = Limits { timeout: proof.timeout, stable: proof.stable };
+    let mut fold = Fold::new(unit, limits, deed);
+    let mut watch = Watch::over(host, unit);
+    let judged = loop {
+        let from = begun.elapsed();
+        match watch.look(fold.deadline().saturating_sub(from)) {
+            Ok(state) => {
+                let was_up = fold.healthy_since().is_some();
+                let wants = fold.wants(from, &state);
+                let left = fold.deadline().saturating_sub(begun.elapsed());
+                let (executable, probed) = evidence(host, proof, &state, wants, left);
+                let ended = watch.ended();
+                let observation = Observation { from, to: begun.elapsed(), state, ended, executable, probed };
+                if let Some(judged) = fold.observe(&observation) {
+                    break judged;
+                }
+                if !was_up && fold.healthy_since().is_some() {
+                    say.detail(format_args!("{unit}: up; it must now stay so for {}", Span::from(proof.stable)));
+                }
+            }
+            Err(last @ SystemdError::Tool { source: ToolError::Missing { .. }, .. }) => return Err(last.into()),
+            Err(last) if begun.elapsed() >= fold.deadline() => {
+                return Err(WaitError::Unjudged { unit: unit.to_owned(), waited: shown(begun.elapsed()), last });
+            }
+            Err(last) => say.detail(format_args!("{unit}: {last}; asking again")),
+        }
+        let now = begun.elapsed();
+        let next = if now < fold.due() { fold.due() } else { fold.deadline() };
+        watch.pause(next.saturating_sub(now).max(Duration::from_millis(1)));
+    };
+    let total = job.unwrap_or_default().saturating_add(begun.elapsed());
+    let healthy_ms = fold.healthy_since().map(millis);
+    let times = Times { job_ms: job.map(millis), healthy_ms, total_ms: millis(total) };
+    Ok(verdict(host, unit, judged, fold.seen(), times))
+}
+
+/// What `wants` asks for: the executable first, then old processes, then the probes; each only when all before it is proven.
+fn evidence(
+    host: &Host,
+    proof: &Proof,
+    state: &State,
+    wants: Wants,
+    left: Duration,
+) -> (Option<Executable>, Option<Probed>) {
+    let mut executable = wants.executable.then(|| executable::prove(host, state, &proof.exe));
+    if wants.executable && wants.probes && executable == Some(Executable::Proven) {
+        executable = Some(executable::prove_none_old(host, state, &proof.exe));
+    }
+    let proven = executable.as_ref().is_none_or(|executable| *executable == Executable::Proven);
+    let probed = (wants.probes && proven).then(|| probe::ask(&proof.probes, left.max(LEAST_TRY)));
+    (executable, probed)
+}
+
+fn verdict(host: &Host, unit: &str, (name, text): (Name, String), seen: Option<&State>, times: Times) -> Verdict {
+    let healthy = name == Name::Healthy;
+    let journal = match seen {
+        Some(state) if !healthy => journal::last_lines(host, state),
+        _ => Vec::new(),
+    };
+    Verdict {
+        unit: unit.to_owned(),
+        healthy,
+        name,
+        text,
+        pid: seen.and_then(|state| state.main_pid.or(state.last_pid)),
+        invocation: seen.and_then(|state| state.invocation.clone()),
+        times,
+        journal,
+    }
+}
+
+fn one_unit(name: &str) -> Result<String, WaitError> {
+    let unit = unit_name(name);
+    let pattern = unit.contains(['*', '?', '[', '/']) || unit.contains("@.") || unit.starts_with(['-', '.', '@']);
+    if pattern { Err(WaitError::NotOneUnit(name.to_owned())) } else { Ok(unit) }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_a_template_or_a_path_is_not_one_unit() {
+        for bad in ["exe*", "ex?.service", "a[bc]", "tenant@", "tenant@.service", "/etc/x.service", "", "--now"] {
+            assert!(matches!(one_unit(bad), Err(WaitError::NotOneUnit(_))), "{bad}");
+        }
+        assert_eq!(one_unit("runed").unwrap(), "runed.service");
+        assert_eq!(one_unit("tenant@a.b.service").unwrap(), "tenant@a.b.service");
+        assert_eq!(one_unit("runed.socket").unwrap(), "runed.socket");
+    }
+}

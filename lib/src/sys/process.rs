@@ -1,0 +1,233 @@
+//! Processes: a descriptor that tells when one ends, the executable it runs, those of a control group, and commands of our own.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use fs_err as fs;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::Host;
+
+/// A descriptor of one process: it can't come to mean another one, as a number can (pidfd_open(2)).
+#[derive(Debug)]
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// The process that has the number `pid` now. Fails when there is none, and on kernels before 5.3.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self(pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    /// True when the process ended, waiting for that for at most `time`.
+    #[must_use]
+    pub fn ended_within(&self, time: Duration) -> bool {
+        let time = Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(time.subsec_nanos()),
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        // Interrupted or refused means "not seen to end"; the caller looks again anyway.
+        matches!(poll(&mut fds, Some(&time)), Ok(1))
+    }
+}
+
+/// One file, whatever its names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The device it is on.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+}
+
+impl FileId {
+    /// The file that `path` names, symbolic links followed.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        Ok(Self { dev: meta.dev(), ino: meta.ino() })
+    }
+}
+
+/// The executable that a process runs (proc(5), `/proc/PID/exe`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The file itself, also when no path leads to it any more.
+    pub file: FileId,
+    /// The path by which it was started.
+    pub path: PathBuf,
+    /// That path was since taken from the file: removed, or renamed over.
+    pub deleted: bool,
+}
+
+/// The executable of process `pid`.
+pub fn executable(host: &Host, pid: u32) -> io::Result<Running> {
+    let link = host.path(format!("/proc/{pid}/exe"));
+    let text = fs::read_link(&link)?;
+    let file = FileId::of(&link)?;
+    let (path, deleted) = match text.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        // A file may really be named so.
+        Some(_) if FileId::of(&text).is_ok_and(|named| named == file) => (text, false),
+        Some(path) => (PathBuf::from(OsStr::from_bytes(path)), true),
+        None => (text, false),
+    };
+    Ok(Running { file, path, deleted })
+}
+
+/// `path` as process `pid` sees it: through its own root and mounts.
+#[must_use]
+pub fn seen_by(host: &Host, pid: u32, path: &Path) -> PathBuf {
+    host.path(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// The processes of the control group that systemd calls `group`, and of the groups below it. `None` when there is no such
+/// group in any of the places where a kernel may have it: the unified hierarchy, the hybrid one, systemd's own one of v1.
+pub fn of_cgroup(host: &Host, group: &str) -> io::Result<Option<Vec<u32>>> {
+    for hierarchy in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"] {
+        let dir = host.path(hierarchy).join(group.trim_start_matches('/'));
+        if dir.join("cgroup.procs").exists() {
+            let mut pids = Vec::new();
+            collect(&dir, &mut pids)?;
+            return Ok(Some(pids));
+        }
+    }
+    Ok(None)
+}
+
+fn collect(dir: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
+    let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(19);
+    match fs::read_to_string(dir.join("cgroup.procs")) {
+        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0)),
+        // ENODEV (19): the group went away while it was read. EOPNOTSUPP: a threaded group, whose processes its parent lists.
+        Err(e) if gone(&e) || e.kind() == io::ErrorKind::Unsupported => {}
+        Err(e) => return Err(e),
+    }
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if gone(&e) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), pids)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs COMMAND of a wrapper in the foreground: it has our stdin, our environment and our working folder, and both its
+/// stdout and its stderr go to our stderr, because our stdout is data.
+pub fn foreground(command: &[OsString]) -> io::Result<ExitStatus> {
+    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    Command::new(program).args(arguments).stdout(Stdio::from(stderr)).status()
+}
+
+/// How a command line ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// By itself, with this status; and the last line it wrote.
+    Itself(ExitStatus, String),
+    /// It was killed at its deadline, with all its children that stayed in its process group.
+    Killed,
+}
+
+/// Runs `line` by `/bin/sh -c` in a process group of its own, without input, for at most `deadline`.
+pub fn shell(line: &str, deadline: Duration) -> io::Result<Ended> {
+    let mut output = tempfile::tempfile()?;
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", line])
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(output.try_clone()?))
+        .stderr(Stdio::from(output.try_clone()?))
+        .process_group(0)
+        .spawn()?;
+    let ended = Pidfd::open(child.id()).map(|pidfd| pidfd.ended_within(deadline));
+    if !matches!(ended, Ok(true)) {
+        // Not yet waited for, so its number, and that of its group, still belong to it.
+        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        child.wait()?;
+        return ended.map(|_| Ended::Killed);
+    }
+    let status = child.wait()?;
+    let end = output.seek(SeekFrom::End(0))?;
+    output.seek(SeekFrom::Start(end.saturating_sub(4096)))?;
+    let mut tail = Vec::new();
+    output.take(4096).read_to_end(&mut tail)?;
+    let tail = String::from_utf8_lossy(&tail);
+    let last = tail.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    Ok(Ended::Itself(status, last.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_told_at_once_and_not_before() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pidfd = Pidfd::open(child.id()).unwrap();
+        assert!(!pidfd.ended_within(Duration::from_millis(1)));
+        child.kill().unwrap();
+        assert!(pidfd.ended_within(Duration::from_secs(60)));
+        child.wait().unwrap();
+        assert!(Pidfd::open(0).is_err());
+    }
+
+    #[test]
+    fn a_replaced_executable_is_seen_as_deleted_and_as_another_file() {
+        let host = Host::below(Path::new("/"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = fs::canonicalize(dir.path()).unwrap().join("daemon");
+        fs::copy("/bin/sleep", &path).unwrap();
+        let mut child = Command::new(&path).arg("60").spawn().unwrap();
+        let before = executable(&host, child.id()).unwrap();
+        assert_eq!(before, Running { file: FileId::of(&path).unwrap(), path: path.clone(), deleted: false });
+        fs::copy("/bin/sleep", dir.path().join("new")).unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        let after = executable(&host, child.id()).unwrap();
+        assert_eq!(after, Running { deleted: true, ..before });
+        assert_ne!(after.file, FileId::of(&path).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_processes_of_a_group_and_of_those_below_are_found_in_each_hierarchy() {
+        for hierarchy in ["", "unified", "systemd"] {
+            let root = tempfile::tempdir().unwrap();
+            let host = Host::below(root.path());
+            let group = host.path("/sys/fs/cgroup").join(hierarchy).join("system.slice/x.service");
+            fs::create_dir_all(group.join("sub")).unwrap();
+            fs::write(group.join("cgroup.procs"), "12\n13\n").unwrap();
+            fs::write(group.join("sub/cgroup.procs"), "14\n0\n").unwrap();
+            assert_eq!(of_cgroup(&host, "/system.slice/x.service").unwrap(), Some(vec![12, 13, 14]));
+            assert_eq!(of_cgroup(&host, "/system.slice/y.service").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_command_line_that_hangs_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let line = format!("sleep 600 & echo $! > '{}'; wait", file.display());
+        assert!(matches!(shell(&line, Duration::from_millis(500)).unwrap(), Ended::Killed));
+        let pid = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        assert!(Pidfd::open(pid).map_or(true, |child| child.ended_within(Duration::from_secs(60))));
+        match shell("echo a; echo 'the reason' >&2; exit 3", Duration::from_secs(60)).unwrap() {
+            Ended::Itself(status, last) => assert_eq!((status.code(), last.as_str()), (Some(3), "the reason")),
+            Ended::Killed => panic!("it ended by itself"),
+        }
+    }
+}

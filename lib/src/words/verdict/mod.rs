@@ -1,0 +1,186 @@
+//! Healthy, or why not: the names of the verdicts, and the verdict itself.
+//!
+//! [`state`] is what systemd says of a unit at one time; [`fold`] turns a sequence of such observations into a verdict.
+//! Pure: the clock and the questions belong to `steps::service`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::exit::Exit;
+
+mod ending;
+pub mod fold;
+pub mod state;
+
+/// The name of a verdict. The names are documented in svc-wait(1), stand in its JSON, and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Name {
+    /// The right executable ran through the whole hold-down without a restart, and the probes answered.
+    Healthy,
+    /// The main process ended with a failure.
+    Crashed,
+    /// It ended so more than once, and systemd starts it again and again.
+    CrashLoop,
+    /// systemd starts it no more: `StartLimitBurst=` is used up.
+    StartLimit,
+    /// systemd could not execute it: the file, the user, the working directory … (systemd.exec(5), exit statuses 200 to 245).
+    ExecFailed,
+    /// A command before or after the main process failed (`ExecStartPre=`, `ExecStartPost=`).
+    StartFailed,
+    /// systemd lacked something to start it with, such as a file of `EnvironmentFile=`.
+    Resources,
+    /// The main process ended with success, though the service should keep running.
+    Exited,
+    /// It ended before it said that it was ready (`Type=notify`, `Type=forking`).
+    Protocol,
+    /// It was not up before the deadline, systemd's or ours.
+    NeverReady,
+    /// It runs, and a probe got no answer at all.
+    Hang,
+    /// It runs, and a probe was answered wrongly or refused.
+    ProbeFailed,
+    /// `WatchdogSec=` passed without a sign of life.
+    Watchdog,
+    /// The kernel or systemd-oomd ended it for want of memory.
+    OomKilled,
+    /// systemd ended it on a timeout while it ran or stopped.
+    Timeout,
+    /// The old process did not stop in time, so that no new one was started or it was killed.
+    StopTimedOut,
+    /// The main process runs another executable than it should.
+    WrongBinary,
+    /// A process that runs the replaced, deleted executable is left in the unit's control group.
+    OldProcess,
+    /// The unit file was changed and systemd still holds the old one.
+    StaleUnit,
+    /// Which executable runs can't be proven: a script or a wrapper.
+    NotProvable,
+    /// /proc or the control group could not be read.
+    Unreadable,
+    /// The unit is masked.
+    Masked,
+    /// There is no such unit.
+    NotFound,
+    /// systemd could not load the unit file.
+    BadSetting,
+    /// A condition or an assertion of the unit did not hold, so nothing was started.
+    ConditionFailed,
+    /// COMMAND failed.
+    JobFailed,
+    /// Something else restarted the unit in the hold-down.
+    Restarted,
+    /// Something stopped the unit in the hold-down.
+    Stopped,
+    /// The unit is not running.
+    Inactive,
+}
+
+impl Name {
+    /// The exit code of a wait that ends so.
+    #[must_use]
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Healthy => Exit::Done,
+            Self::Unreadable => Exit::Deadline,
+            _ => Exit::No,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// When things happened, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// How long COMMAND took; `None` without one.
+    pub job_ms: Option<u64>,
+    /// From the end of COMMAND (from the start without one) until the unit was first healthy; `None` when it never was.
+    pub healthy_ms: Option<u64>,
+    /// From the start to the verdict.
+    pub total_ms: u64,
+}
+
+/// The answer to "is it healthy?".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use = "a verdict that nobody reads proves nothing"]
+pub struct Verdict {
+    /// The unit that was judged.
+    pub unit: String,
+    /// True for [`Name::Healthy`] alone.
+    pub healthy: bool,
+    /// What it is called.
+    pub name: Name,
+    /// The evidence, on one line.
+    pub text: String,
+    /// The main process when it was last seen.
+    pub pid: Option<u32>,
+    /// The invocation that was judged, in systemd's 32 hexadecimal digits.
+    pub invocation: Option<String>,
+    /// When things happened.
+    pub times: Times,
+    /// The last journal lines of this invocation; empty when healthy, or when there is no journal.
+    pub journal: Vec<String>,
+}
+
+impl Verdict {
+    /// The exit code of a tool that ends with this verdict.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.name.exit()
+    }
+
+    /// The verdict as the fields of a `--json` object.
+    #[must_use]
+    pub fn fields(&self) -> serde_json::Value {
+        // Strings, numbers and lists always have a JSON form.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.unit, self.name, self.text)
+    }
+}
+
+/// `duration` as people read it, no finer than a millisecond.
+#[must_use]
+pub fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1_000 {
+        return format!("{millis} ms");
+    }
+    format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_they_are_documented() {
+        for (name, text) in [
+            (Name::Healthy, "healthy"),
+            (Name::CrashLoop, "crash-loop"),
+            (Name::StartLimit, "start-limit"),
+            (Name::OomKilled, "oom-killed"),
+            (Name::NotProvable, "not-provable"),
+        ] {
+            assert_eq!(name.to_string(), text);
+            assert_eq!(serde_json::to_value(name).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(shown(Duration::from_micros(3_499)), "3 ms");
+        assert_eq!(shown(Duration::from_millis(10_090)), "10.0 s");
+    }
+}
