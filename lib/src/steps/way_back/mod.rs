@@ -4,7 +4,9 @@
 //! comes through [`take_back`].
 
 pub mod guard;
+pub mod list;
 pub mod pending;
+pub mod record_proof;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::sys::systemd::{Properties, Systemd, SystemdError};
 use crate::words::exit::{Coded, Exit, Stop};
 use crate::words::name::Name;
 use crate::words::proof::{Exe, Proof};
-use crate::words::verdict::Verdict;
+use crate::words::verdict::{self, Verdict};
 
 /// What is proved of a unit for which nothing else was ever asked: svc-wait's own defaults.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -251,21 +253,28 @@ fn put_back(
         probes: Vec::new(),
         exe: Exe::default(),
     });
-    let restart = || {
-        if untouched {
-            say.detail(format_args!("{unit} was not restarted since; the process that runs is still the old one"));
-            return Ok(());
-        }
-        // The attempts of the bad version must not use up the good one's start limit.
-        let _ = systemd.reset_failed(unit);
-        say.detail(format_args!("systemctl restart {unit}"));
-        systemd.restart(unit).map_err(Stop::from)
-    };
-    let verdict = service::wait(host, say, &proof, restart).map_err(|e| BackError::Judge {
+    let judge = |e: service::WaitError| BackError::Judge {
         name: name.clone(),
         unit: unit.to_owned(),
         why: e.to_string(),
-    })?;
+    };
+    let restart = || {
+        // The attempts of the bad version must not use up the good one's start limit.
+        let _ = systemd.reset_failed(unit);
+        say.detail(format_args!("systemctl restart {unit}"));
+        systemd.restart(unit)
+    };
+    let verdict = if untouched {
+        say.detail(format_args!("{unit} was not restarted since; the process that runs is still the old one"));
+        service::watch(host, say, &proof).map_err(judge)?
+    } else {
+        let verdict = service::wait(host, say, &proof, || restart().map_err(Stop::from)).map_err(judge)?;
+        // Such a wait ends before its deed; the files are back all the same, and must be what runs.
+        if verdict.name == verdict::Name::NotProvable && verdict.times.job_ms.is_none() {
+            restart().map_err(failed)?;
+        }
+        verdict
+    };
     for line in verdict.journal.iter().filter(|_| !verdict.healthy) {
         say.note(format_args!("journal: {line}"));
     }
