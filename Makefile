@@ -88,7 +88,7 @@ lint-scripts:
 lint-pages:
 	@scripts/deps build lint
 	@echo '== lint: man pages'
-	@mandoc -Tlint -W style $(PAGES:%=man/%)
+	@mandoc -Tlint -W warning $(PAGES:%=man/%)
 	@$(CARGO) run --quiet --locked --example man -- --check
 
 lint-licences: $(DENY)
