@@ -44,7 +44,8 @@ pkgconf = $(sysconfdir)/upswap
 # Cargo uses all cores by itself, and apt-get takes one at a time.
 .NOTPARALLEL:
 
-.PHONY: all build demo test lint lint-rust lint-scripts lint-licences lint-pages bench man install uninstall dist clean help rust
+.PHONY: all build demo test lint bench man install uninstall dist clean help \
+    rust lint-deps lint-rust lint-scripts lint-pages lint-licences
 
 all: build ## The same as build
 
@@ -71,22 +72,22 @@ test: rust ## Run all tests: unit, cli, and system in containers
 	@echo '== test: unit, cli and system (some minutes the first time)'
 	@$(CARGO) test --workspace --locked
 
-lint: rust lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
+lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
+
+lint-deps:
+	@scripts/deps build lint
 
 lint-rust:
-	@scripts/deps build lint
 	@echo '== lint: layout'
 	@$(CARGO) fmt --all --check
 	@echo '== lint: clippy'
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 lint-scripts:
-	@scripts/deps lint
 	@echo '== lint: scripts'
 	@files=$$(shfmt -f $(wildcard scripts tests benches examples) .ci/run) && shellcheck $$files && shfmt -d $$files
 
 lint-pages:
-	@scripts/deps build lint
 	@echo '== lint: man pages'
 	@mandoc -Tlint -W warning $(PAGES:%=man/%)
 	@$(CARGO) run --quiet --locked --example man -- --check
@@ -97,7 +98,6 @@ lint-licences: $(DENY)
 
 # An unoptimised build takes a minute instead of five, and the check is as fast.
 $(DENY):
-	@scripts/deps rust build
 	@echo '== lint: building cargo-deny $(DENY_VERSION) (about a minute, once)'
 	@CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny
