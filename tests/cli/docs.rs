@@ -53,7 +53,9 @@ fn every_example_of_a_help_is_a_command_line_that_the_tool_takes() {
     for page in &PAGES {
         let commands = shell::commands(&indented(page.examples));
         assert!(commands.iter().any(|words| words[0] == page.tool), "{}: no example of its own", page.tool);
-        commands.iter().for_each(|words| assert_parses(page.tool, words));
+        for words in &commands {
+            assert_parses(page.tool, words);
+        }
         let help = assert_cmd::Command::new(tool(page.tool)).arg("--help").assert().success();
         let help = String::from_utf8_lossy(&help.get_output().stdout).into_owned();
         assert!(help.contains(page.examples.trim_end()), "{}: its --help does not show its examples", page.tool);
@@ -78,7 +80,9 @@ fn every_command_of_the_documents_exists() {
     }
     let commands = shell::commands(&literal(&section(&read("man/upswap.7"), "THE CHAIN")));
     assert!(commands.iter().any(|words| words[0] == "svc-wait"), "the chain was not found: {commands:?}");
-    commands.iter().for_each(|words| assert_parses("upswap.7", words));
+    for words in &commands {
+        assert_parses("upswap.7", words);
+    }
 }
 
 #[test]
@@ -177,7 +181,7 @@ fn literal(section: &[String]) -> String {
 
 /// The command lines of an `Examples:` text: those with four blanks in front.
 fn indented(examples: &str) -> String {
-    examples.lines().filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect()
+    examples.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The text inside a Markdown document's `sh` fences.

@@ -6,18 +6,18 @@ pub fn commands(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for simple in simple_commands(text) {
         let words = shell_words::split(&simple).unwrap_or_else(|e| panic!("{e}: {simple}"));
-        unwrap(without_redirections(words), &mut found);
+        unwrap(&without_redirections(words), &mut found);
     }
     found
 }
 
 /// Adds the command and those inside it.
-fn unwrap(words: Vec<String>, found: &mut Vec<Vec<String>>) {
+fn unwrap(words: &[String], found: &mut Vec<Vec<String>>) {
     let prefixes = words.iter().take_while(|word| *word == "sudo" || is_assignment(word)).count();
-    let words = words[prefixes..].to_vec();
+    let words = &words[prefixes..];
     let Some(program) = words.first() else { return };
     if program == "sh" {
-        if let [_, flags, script, ..] = words.as_slice()
+        if let [_, flags, script, ..] = words
             && flags.starts_with('-')
             && flags.ends_with('c')
         {
@@ -26,9 +26,9 @@ fn unwrap(words: Vec<String>, found: &mut Vec<Vec<String>>) {
         return;
     }
     if let Some(dashes) = words.iter().position(|word| word == "--") {
-        unwrap(words[dashes + 1..].to_vec(), found);
+        unwrap(&words[dashes + 1..], found);
     }
-    found.push(words);
+    found.push(words.to_vec());
 }
 
 fn is_assignment(word: &str) -> bool {
