@@ -1,1 +1,5 @@
 //! The cli tests.
+
+mod docs;
+mod house;
+mod install;
