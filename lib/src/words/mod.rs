@@ -3,4 +3,8 @@
 pub mod digest;
 pub mod exit;
 pub mod filecaps;
+pub mod pattern;
 pub mod proof;
+pub mod release;
+pub mod size;
+pub mod target;
