@@ -1,1 +1,6 @@
 //! The cli tests.
+
+mod fetch;
+
+#[path = "../support/http.rs"]
+mod http;

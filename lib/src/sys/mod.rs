@@ -6,6 +6,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 pub mod durable;
+pub mod landing;
+pub mod machine;
+pub mod net;
 pub mod say;
 pub mod systemd;
 pub mod tool;

@@ -1,6 +1,7 @@
 //! The words of the trade, pure: no file, no process, no clock.
 
 pub mod digest;
+pub mod duration;
 pub mod exit;
 pub mod filecaps;
 pub mod pattern;
