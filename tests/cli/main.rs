@@ -3,3 +3,7 @@
 mod docs;
 mod house;
 mod install;
+mod fetch;
+
+#[path = "../support/http.rs"]
+mod http;

@@ -10,3 +10,7 @@ pub mod member;
 pub mod proof;
 pub mod sums;
 pub mod verdict;
+pub mod pattern;
+pub mod release;
+pub mod size;
+pub mod target;
