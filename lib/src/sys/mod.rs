@@ -6,6 +6,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 pub mod durable;
+pub mod intake;
+pub mod libc;
 pub mod say;
 pub mod systemd;
 pub mod tool;
