@@ -5,5 +5,6 @@ pub mod elf;
 pub mod exit;
 pub mod filecaps;
 pub mod member;
+pub mod minisign;
 pub mod proof;
 pub mod sums;
