@@ -18,7 +18,7 @@ Examples:
   Is this the file that the list means? Store nothing:
     verify --check --sums SHA256SUMS rune_linux_amd64.tar.gz
   Verify what fetch printed:
-    fetch gh:runestack/rune --sums SHA256SUMS | verify --sums SHA256SUMS --extract rune,runed --files-from -
+    fetch gh:runestack/rune --sums SHA256SUMS | verify --sums SHA256SUMS --extract rune --files-from -
 ";
 
 /// Prove files by evidence and put them, or members of them, into the store

@@ -312,9 +312,9 @@ impl Judge<'_> {
         }
 
         let mut check = match &signature {
-            Some((key, (path, signature))) => Some(
-                signature.check(key).map_err(|source| rejected(path, &name.to_string_lossy(), key, source))?,
-            ),
+            Some((key, (path, signature))) => {
+                Some(signature.check(key).map_err(|source| rejected(path, &name.to_string_lossy(), key, source))?)
+            }
             None => None,
         };
         let (digest, size) = hashed(reader, |bytes| {

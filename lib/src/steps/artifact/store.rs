@@ -51,7 +51,9 @@ pub enum Admitted {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A folder of the store can be written by others, so nothing in it could be trusted.
-    #[error("{path}: is not trusted as a store: it belongs to user {owner}, mode {mode:04o}; it must be yours and writable by nobody else")]
+    #[error(
+        "{path}: is not trusted as a store: it belongs to user {owner}, mode {mode:04o}; it must be yours and writable by nobody else"
+    )]
     Untrusted {
         /// The folder.
         path: String,

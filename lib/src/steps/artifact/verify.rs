@@ -160,8 +160,12 @@ fn one_of_each(request: &Request) -> Result<Vec<(&Path, &OsStr)>, VerifyError> {
     if several && request.name.is_some() {
         return Err(VerifyError::Usage("--as names one file, and several are given"));
     }
+    let stdin = request.files.iter().any(|file| is_stdin(file));
+    if matches!(request.then, Then::Check) && request.name.is_some() && !stdin {
+        return Err(VerifyError::Usage("--as names what is stored, and --check stores nothing"));
+    }
     if let Then::Store { wanted, .. } = &request.then {
-        if !wanted.is_empty() && request.name.is_some() && !request.files.iter().any(|file| is_stdin(file)) {
+        if !wanted.is_empty() && request.name.is_some() && !stdin {
             return Err(VerifyError::Usage("--as and --extract both name what is stored; give one of them"));
         }
         let twice = wanted.iter().enumerate().any(|(i, a)| wanted.iter().take(i).any(|b| a.name() == b.name()));
@@ -240,7 +244,8 @@ fn chosen(
         .map(|asset| extract::contents(host, &mut asset.proven, &asset.name, wanted))
         .collect::<Result<Vec<_>, _>>()?;
     let picked = extract::pick(wanted, &contents)?;
-    let name = |(wanted, (asset, proven)): (&Wanted, (usize, Proven))| Chosen { asset, name: wanted.name().clone(), proven };
+    let name =
+        |(wanted, (asset, proven)): (&Wanted, (usize, Proven))| Chosen { asset, name: wanted.name().clone(), proven };
     Ok(wanted.iter().zip(picked).map(name).collect())
 }
 

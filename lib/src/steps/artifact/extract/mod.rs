@@ -263,7 +263,9 @@ impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).inspect_err(|e| {
             if e.kind() != io::ErrorKind::Interrupted {
-                let copy = e.raw_os_error().map_or_else(|| io::Error::new(e.kind(), e.to_string()), io::Error::from_raw_os_error);
+                let copy = e
+                    .raw_os_error()
+                    .map_or_else(|| io::Error::new(e.kind(), e.to_string()), io::Error::from_raw_os_error);
                 self.failed = Some(copy);
             }
         })
@@ -367,5 +369,68 @@ impl Format {
             block if tar::is_header(block) => Self::Tar,
             _ => Self::Bare,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence::Evidence;
+    use super::*;
+    use crate::words::digest::Digest;
+    use std::io::Write;
+    use std::path::Path;
+
+    fn taken(host: &Host, bytes: &[u8]) -> Result<Vec<(usize, Proven)>, ExtractError> {
+        let mut copy = tempfile::tempfile().unwrap();
+        copy.write_all(bytes).unwrap();
+        let evidence = Evidence::given(None, Some(Digest::of(bytes)), None, None).unwrap();
+        let (mut asset, _) = evidence.judge().unwrap().prove(Path::new("a"), OsStr::new("a"), copy).unwrap();
+        let wanted = [Wanted::parse("rune").unwrap()];
+        let contents = contents(host, &mut asset, OsStr::new("a"), &wanted)?;
+        pick(&wanted, &[contents])
+    }
+
+    fn archive() -> Vec<u8> {
+        let mut builder = ::tar::Builder::new(Vec::new());
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(4);
+        builder.append_data(&mut header, "v1/rune", &b"1234"[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn no_flip_and_no_cut_of_a_compressed_archive_gives_other_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::below(root.path());
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&archive()).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(&archive()).unwrap();
+        let mut zipped = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zipped.start_file("v1/rune", ::zip::write::SimpleFileOptions::default()).unwrap();
+        zipped.write_all(b"1234").unwrap();
+        for good in [gz.finish().unwrap(), xz.finish().unwrap(), zipped.finish().unwrap().into_inner()] {
+            let right = taken(&host, &good).unwrap();
+            assert_eq!(right[0].1.digest(), Digest::of(b"1234"));
+            // The first six bytes tell the kind; without them the file is a bare one.
+            for bit in 6 * 8..good.len() * 8 {
+                let mut flipped = good.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                // A flip in a time stamp or a flag that means nothing changes nothing.
+                if let Ok(found) = taken(&host, &flipped) {
+                    assert_eq!(found[0].1.digest(), Digest::of(b"1234"), "bit {bit}");
+                }
+            }
+            for len in 8..good.len() {
+                assert!(taken(&host, &good[..len]).is_err(), "{len} of {}", good.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_unpacks_to_more_than_the_cap_is_refused() {
+        let mut capped = Capped { inner: io::repeat(0), left: 1000 };
+        let ended = io::copy(&mut capped, &mut io::sink()).unwrap_err();
+        assert!(matches!(Trouble::reading(&ended), Trouble::Refused(why) if why.contains("unpacks to more")));
     }
 }

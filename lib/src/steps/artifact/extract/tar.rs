@@ -3,7 +3,7 @@
 //! The headers are taken raw from the `tar` crate, so that what extends them is capped before it is read, and a header
 //! that two readers could take in two ways (CVE-2025-62518: a pax size that is not the header's) is refused.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use tar::{Archive, EntryType, Header, PaxExtensions};
 
@@ -18,7 +18,8 @@ const BLOCK: usize = 512;
 /// True when `block` is the header of a member: its checksum is right.
 pub(super) fn is_header(block: &[u8]) -> bool {
     let Ok(block) = <&[u8; BLOCK]>::try_from(block) else { return false };
-    let sum: u32 = block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
+    let sum: u32 =
+        block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
     block.first() != Some(&0) && Header::from_byte_slice(block).cksum().is_ok_and(|said| said == sum)
 }
 
@@ -26,8 +27,13 @@ pub(super) fn is_header(block: &[u8]) -> bool {
 pub(super) fn scan(stream: impl Read, sieve: &mut Sieve<'_>) -> Result<(), Trouble> {
     let mut archive = Archive::new(Capped::new(stream));
     let mut ahead = Ahead::default();
+    let mut first = true;
     for entry in archive.entries().map_err(|e| Trouble::reading(&e))?.raw(true) {
-        let mut entry = entry.map_err(|e| Trouble::reading(&e))?;
+        let mut entry = entry.map_err(|e| match Trouble::reading(&e) {
+            Trouble::Refused(_) if first && e.kind() == ErrorKind::Other => Trouble::refused("it holds no tar archive"),
+            trouble => trouble,
+        })?;
+        first = false;
         let size = entry.header().entry_size().map_err(|e| Trouble::reading(&e))?;
         let kind = entry.header().entry_type();
         if let EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader = kind {
@@ -76,7 +82,7 @@ fn end(mut rest: impl Read) -> Result<(), Trouble> {
             Ok(0) => return Ok(()),
             Ok(n) if buffer.iter().take(n).all(|b| *b == 0) => zeros = zeros.saturating_add(n),
             Ok(_) => return Err(Trouble::refused("it goes on behind its end")),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(Trouble::reading(&e)),
         }
     }
