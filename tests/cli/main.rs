@@ -7,3 +7,4 @@ mod fetch;
 
 #[path = "../support/http.rs"]
 mod http;
+mod verify;

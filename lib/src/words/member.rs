@@ -19,7 +19,8 @@ impl FileName {
         let bytes = name.as_bytes();
         let plain = !bytes.is_empty() && bytes.len() <= 255 && !bytes.iter().any(|b| b"/\0\n".contains(b));
         // The store keeps its own records in dot files beside the object.
-        if plain && !matches!(bytes, b"." | b"..") && !bytes.starts_with(b".origin") && !bytes.starts_with(b".upswap-") {
+        if plain && !matches!(bytes, b"." | b"..") && !bytes.starts_with(b".origin") && !bytes.starts_with(b".upswap-")
+        {
             Ok(Self(name))
         } else {
             Err(NotAFileName(name.to_string_lossy().into_owned()))

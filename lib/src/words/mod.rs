@@ -14,3 +14,4 @@ pub mod pattern;
 pub mod release;
 pub mod size;
 pub mod target;
+pub mod minisign;

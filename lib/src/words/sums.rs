@@ -158,7 +158,7 @@ fn gnu(line: &[u8]) -> Result<Option<(&[u8], Digest)>, Problem> {
         .or_else(|| rest.strip_prefix(b" *"))
         .or_else(|| rest.strip_prefix(b" "))
         .filter(|name| !name.starts_with(b" "))
-        .ok_or(Problem::Malformed("no file name follows the digest"))?;
+        .ok_or(Problem::Malformed("no file name follows the digest (for a digest alone there is --sha256)"))?;
     Ok(Some((name, digest)))
 }
 
