@@ -1,7 +1,7 @@
 //! Faults made in the ELF file itself, as the System V ABI and the LSB (symbol versioning) lay it out. 64-bit, this host's
 //! byte order: the programs of this crate, nothing else.
 
-/// `e_machine` of AArch64 and of x86-64 (elf.h).
+/// `e_machine` of 64-bit ARM and of x86-64 (elf.h).
 const EM_AARCH64: u16 = 183;
 const EM_X86_64: u16 = 62;
 /// `sh_type` of `.gnu.version_r` (elf.h: `SHT_GNU_verneed`).

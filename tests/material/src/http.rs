@@ -80,12 +80,11 @@ impl Response {
             416 => "Range Not Satisfiable",
             _ => "Answer",
         };
-        let mut out = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
+        let mut out = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status).into_bytes();
         for (name, value) in &self.fields {
-            out.push_str(&format!("{name}: {value}\r\n"));
+            write!(out, "{name}: {value}\r\n")?;
         }
-        out.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
-        let mut out = out.into_bytes();
+        write!(out, "Content-Length: {}\r\n\r\n", self.body.len())?;
         if !head_only {
             out.extend_from_slice(&self.body);
         }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// How many bytes the slot has.
 const SIZE: usize = 128;
 /// How many of them find it again.
-const MAGIC: usize = 20;
+const MAGIC: usize = 21;
 
 /// Magic first, then `version NUL fault NUL`. Nothing else in the program may spell the magic: it is searched for.
 #[used]
@@ -146,6 +146,11 @@ mod tests {
         assert_eq!(Marker::parse(image[6..6 + SIZE].try_into().unwrap()), marker);
         assert_eq!((&image[..6], &image[6 + SIZE..]), (b"before".as_slice(), b"after".as_slice()));
         assert_eq!(marker.major(), 2);
+    }
+
+    #[test]
+    fn an_unpatched_program_says_that_it_is_none() {
+        assert_eq!(Marker::of_this_program(), Marker { version: "v0.0.0-unreleased".into(), fault: Fault::None });
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! A shelf is a folder `DIR/OWNER/REPO/TAG/ASSET`, with what the API says of a release in `TAG/.release.json`, and the
 //! signing key in `DIR/minisign.pub` and `DIR/minisign.key`.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,10 +111,10 @@ impl Shelf {
         }
         let before = fs::read_dir(self.dir.join(&self.repo))?.count();
         fs::create_dir_all(&dir)?;
-        let mut sums = String::new();
+        let mut sums = Vec::new();
         for (name, content) in assets {
             fs::write(dir.join(name), content)?;
-            sums.push_str(&format!("{}  {name}\n", sha256(content)));
+            writeln!(sums, "{}  {name}", sha256(content))?;
         }
         fs::write(dir.join(SUMS), sums)?;
         let comment = format!("{} {tag}", self.repo);
@@ -161,7 +162,10 @@ pub fn goarch() -> &'static str {
 /// The SHA-256 of `content`, 64 hexadecimal digits.
 #[must_use]
 pub fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(content).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // A String takes everything.
+        hex
+    })
 }
 
 fn minisign(arguments: &[&Path]) -> io::Result<()> {

@@ -3,14 +3,13 @@
 
 use std::io::BufReader;
 use std::net::{TcpListener, TcpStream};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs, io, thread};
 
 use upswap_material::http::{Request, Response};
 use upswap_material::marker::{Fault, Marker};
+use upswap_material::notify;
 
 const USAGE: &str = "\
 Usage: runed [--config FILE] [--listen ADDR:PORT]
@@ -92,13 +91,13 @@ fn serve(marker: &Marker, address: &str) -> Result<(), String> {
         _ => {}
     }
     let listener = TcpListener::bind(address).map_err(|e| format!("listen on {address}: {e}"))?;
-    ready().map_err(|e| format!("sd_notify: {e}"))?;
+    notify::ready().map_err(|e| format!("sd_notify: {e}"))?;
     eprintln!("runed: listening on {address}");
     for stream in listener.incoming() {
         let version = marker.version.clone();
         match stream {
             // A client that went away is its own business.
-            Ok(stream) => drop(thread::Builder::new().spawn(move || answer(stream, &version))),
+            Ok(stream) => drop(thread::Builder::new().spawn(move || answer(&stream, &version))),
             // Out of descriptors: the next ones may find some again.
             Err(e) => {
                 eprintln!("runed: accept: {e}");
@@ -109,10 +108,10 @@ fn serve(marker: &Marker, address: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn answer(stream: TcpStream, version: &str) -> io::Result<()> {
+fn answer(stream: &TcpStream, version: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(&stream);
+    let mut reader = BufReader::new(stream);
     let request = Request::read(&mut reader)?;
     let response = match (request.method.as_str(), request.path.as_str()) {
         ("GET" | "HEAD", "/health") => Response::text(200, "ok\n"),
@@ -120,18 +119,7 @@ fn answer(stream: TcpStream, version: &str) -> io::Result<()> {
         ("GET" | "HEAD", _) => Response::text(404, "not found\n"),
         _ => Response::text(405, "only GET\n"),
     };
-    response.write(&mut &stream, request.method == "HEAD")
-}
-
-/// Tells systemd that the service is up (`sd_notify(3)`): one datagram to the socket it named, path or abstract.
-fn ready() -> io::Result<()> {
-    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let name = name.as_encoded_bytes();
-    let address = match name.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(std::str::from_utf8(name).map_err(io::Error::other)?)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address).map(drop)
+    response.write(&mut &*stream, request.method == "HEAD")
 }
 
 /// The canonical unit of this version: 2 and later raise the limit of open files, 3 and later need no file capability.
