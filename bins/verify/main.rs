@@ -29,9 +29,12 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let checking = args.check;
     let verified = verify(&Host::from_env(), &Request { files, evidence, name: args.name, then }, say)?;
     let answer = Answer::product(Exit::Done).json(json!({ "files": verified.iter().map(object).collect::<Vec<_>>() }));
-    Ok(verified.iter().fold(answer, |answer, file| match checking {
-        true => answer.record(&file.file, end),
-        false => file.stored.iter().fold(answer, |answer, stored| answer.record(&stored.path, end)),
+    Ok(verified.iter().fold(answer, |answer, file| {
+        if checking {
+            answer.record(&file.file, end)
+        } else {
+            file.stored.iter().fold(answer, |answer, stored| answer.record(&stored.path, end))
+        }
     }))
 }
 

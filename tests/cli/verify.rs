@@ -3,7 +3,8 @@
 mod archives;
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -129,11 +130,11 @@ fn what_does_not_verify_is_told_apart_by_code() {
         bench.file("SHA256SUMS", list);
         let (code, stdout, stderr) = bench.run(&["--check", "f"]);
         assert_eq!(stdout, "");
-        table.push_str(&format!("{what}: {code} {stderr}"));
+        writeln!(table, "{what}: {code} {}", stderr.trim_end()).unwrap();
     }
     fs::remove_file(bench.path("SHA256SUMS")).unwrap();
     let (code, _, stderr) = bench.run(&["--check", "f"]);
-    table.push_str(&format!("no list: {code} {stderr}"));
+    writeln!(table, "no list: {code} {}", stderr.trim_end()).unwrap();
     insta::with_settings!({filters => vec![(digest.as_str(), "DIGEST"), (other.as_str(), "ZEROS")]}, {
         insta::assert_snapshot!(table);
     });

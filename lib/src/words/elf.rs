@@ -77,13 +77,11 @@ impl FromStr for Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMES.iter().find(|(_, machine)| machine == self) {
-            Some(([name, ..], _)) => f.write_str(name),
-            _ => {
-                let (bits, order) = (if self.wide { 64 } else { 32 }, if self.little { "little" } else { "big" });
-                write!(f, "machine {} ({bits} bits, {order}-endian)", self.code.0)
-            }
+        if let Some(([name, ..], _)) = NAMES.iter().find(|(_, machine)| machine == self) {
+            return f.write_str(name);
         }
+        let (bits, order) = (if self.wide { 64 } else { 32 }, if self.little { "little" } else { "big" });
+        write!(f, "machine {} ({bits} bits, {order}-endian)", self.code.0)
     }
 }
 

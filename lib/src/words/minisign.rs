@@ -209,7 +209,7 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
     fn a_legacy_signature_over_much_is_rejected_by_name() {
         let (key, signature) = (Key::from_base64(KEY).unwrap(), Signature::parse(PLAIN.as_bytes()).unwrap());
         let mut check = signature.check(&key).unwrap();
-        (0..3).for_each(|_| check.update(&[0; LEGACY / 2]));
+        (0..3).for_each(|_| check.update(&vec![0; LEGACY / 2]));
         assert_eq!(check.finish(), Err(Rejected::Legacy));
     }
 

@@ -1,11 +1,15 @@
 //! verify and archives: what is taken out of them, and what is refused.
 
-use std::io::{Cursor, Write};
+use std::fmt::Write as _;
+use std::io::{Cursor, Write as _};
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 
 use fs_err as fs;
+
+use tar::EntryType as T;
 
 use super::{Bench, program, sha256};
 
@@ -89,15 +93,13 @@ fn all_that_is_refused_is_refused_by_name() {
         let (code, stdout, stderr) = bench.run(arguments);
         let error = stderr.lines().last().unwrap_or_default();
         assert_eq!(stdout, "", "{name}: nothing is printed when something is refused");
-        table.push_str(&format!("{code} {error}\n"));
+        writeln!(table, "{code} {error}").unwrap();
     };
     let of = |path: &str, kind, size, bytes: &[u8]| {
         let mut builder = tar::Builder::new(Vec::new());
         raw_member(&mut builder, path, kind, size, bytes);
         builder.into_inner().unwrap()
     };
-    use tar::EntryType as T;
-
     case("absent.tar", &good, "runed");
     case("two.tar", &tar(&[("a/rune", &elf), ("b/rune", &elf)]), "rune");
     case("duplicate.tar.gz", &gz(&tar(&[("rune", &elf), ("rune", b"#!/bin/evil")])), "rune");

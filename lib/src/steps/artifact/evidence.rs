@@ -133,8 +133,8 @@ impl Proven {
         Ok(Self { copy: self.copy.try_clone()?, ..*self })
     }
 
-    /// A part of these bytes, unpacked from them into `copy`, is proven because they are.
-    pub(super) fn part(&self, mut copy: File) -> io::Result<Self> {
+    /// What was unpacked from the bytes of `_whole` into `copy` is proven because they are.
+    pub(super) fn part_of(_whole: &Self, mut copy: File) -> io::Result<Self> {
         copy.rewind()?;
         let (digest, size) = Digest::of_reader(&mut copy)?;
         Ok(Self { copy, digest, size })
@@ -311,12 +311,10 @@ impl Judge<'_> {
             expected.push((digest, "sha256 as given".to_owned()));
         }
 
-        let mut check = match &signature {
-            Some((key, (path, signature))) => {
-                Some(signature.check(key).map_err(|source| rejected(path, &name.to_string_lossy(), key, source))?)
-            }
-            None => None,
-        };
+        let begun = signature.as_ref().map(|(key, (path, signature))| {
+            signature.check(key).map_err(|source| rejected(path, &name.to_string_lossy(), key, source))
+        });
+        let mut check = begun.transpose()?;
         let (digest, size) = hashed(reader, |bytes| {
             if let Some(check) = &mut check {
                 check.update(bytes);
@@ -364,13 +362,12 @@ impl Judge<'_> {
 
     /// The signature that speaks of `signed`: `--sig`, or its name and `.minisig`.
     fn signature_of(&self, signed: &Path) -> Result<(PathBuf, Signature), EvidenceError> {
-        let path = match &self.evidence.signature {
-            Some(path) => beside(signed, path),
-            None => {
-                let mut name = signed.as_os_str().to_owned();
-                name.push(".minisig");
-                PathBuf::from(name)
-            }
+        let path = if let Some(path) = &self.evidence.signature {
+            beside(signed, path)
+        } else {
+            let mut name = signed.as_os_str().to_owned();
+            name.push(".minisig");
+            PathBuf::from(name)
         };
         let text = read("signature", &path)?;
         let signature =

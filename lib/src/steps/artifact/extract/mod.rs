@@ -133,9 +133,12 @@ pub fn pick(wanted: &[Wanted], archives: &[Contents]) -> Result<Vec<(usize, Prov
 
 fn pick_one(wanted: &Wanted, archives: &[Contents], alone: bool, all: &str) -> Result<(usize, Proven), ExtractError> {
     let name = wanted.name().as_os_str().to_string_lossy().into_owned();
-    let meant = |member: &Member| match member.bare {
-        true => wanted.is_meant_by_bare(OsStr::from_bytes(&member.path), alone),
-        false => wanted.is_meant_by(&member.path),
+    let meant = |member: &Member| {
+        if member.bare {
+            wanted.is_meant_by_bare(OsStr::from_bytes(&member.path), alone)
+        } else {
+            wanted.is_meant_by(&member.path)
+        }
     };
     let found: Vec<(usize, &Member)> = archives
         .iter()
@@ -242,7 +245,7 @@ impl Sieve<'_> {
         let mut copy = intake::unnamed(self.host).map_err(Trouble::Io)?;
         let mut bytes = Source { inner: bytes, failed: None };
         match intake::copy_at_most(&mut bytes, &mut copy, MEMBER) {
-            Ok(copied) if copied == size => self.asset.part(copy).map_err(Trouble::Io),
+            Ok(copied) if copied == size => Proven::part_of(self.asset, copy).map_err(Trouble::Io),
             Ok(_) => Err(Trouble::refused(format!("member '{shown}' does not have the size it claims"))),
             Err(e) => match bytes.failed {
                 Some(failed) => Err(Trouble::reading(&failed)),

@@ -164,7 +164,10 @@ fn global(bytes: &[u8]) -> Result<(), Trouble> {
     }
 }
 
-fn records(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Trouble> {
+/// A key and its value in a pax header.
+type Record<'b> = (&'b [u8], &'b [u8]);
+
+fn records(bytes: &[u8]) -> Result<Vec<Record<'_>>, Trouble> {
     PaxExtensions::new(bytes)
         .map(|record| record.map(|record| (record.key_bytes(), record.value_bytes())).map_err(|e| Trouble::reading(&e)))
         .collect()
