@@ -364,7 +364,7 @@ fn a_full_stdout_is_an_error_and_no_panic() {
     assert_eq!(ended.stderr.lines().count(), 1);
 }
 
-/// assert_cmd captures stdout always; here it goes to `stdout`.
+/// `Command` captures stdout always; here it goes to `stdout`.
 fn run_into(command: &mut Command, stdout: std::fs::File) -> Ended {
     let mut plain = std::process::Command::new(command.get_program());
     plain.args(command.get_args()).current_dir(command.get_current_dir().unwrap());

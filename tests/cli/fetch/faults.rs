@@ -220,3 +220,25 @@ fn a_network_that_is_down_is_worth_another_try() {
     assert_eq!(ended.code, 75, "{}", ended.stderr);
     assert!(ended.stderr.contains("try 1 of 1 in 500ms"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_proxy_is_used_for_its_scheme_and_keeps_its_password() {
+    let (env, proxy) = (Env::new(), serving(Reply::new(403, "")));
+    let address = proxy.url().replace("//", "//me:SECRET@");
+    let fetch = |url: &str, except: &str| {
+        let mut command = env.fetch();
+        command.env("https_proxy", &address).env("no_proxy", except).args(["--retry", "0", "--allow-http"]);
+        run(command.arg(url))
+    };
+    let ended = fetch("https://release.test/x.bin", "");
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    assert!(ended.stderr.contains("the proxy of the environment"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("SECRET"), "{}", ended.stderr);
+    assert_eq!(proxy.seen()[0].path, "release.test:443");
+    assert!(proxy.seen()[0].headers["proxy-authorization"].starts_with("Basic "));
+
+    let server = serving(Reply::new(200, BODY));
+    assert_eq!(fetch(&format!("{}/x.bin", server.url()), "").code, 0);
+    fetch("https://127.0.0.1:1/x.bin", "127.0.0.0/8");
+    assert_eq!(proxy.seen().len(), 1, "plain http and what no_proxy covers go straight");
+}

@@ -201,33 +201,46 @@ impl Net {
         say: &Say,
     ) -> Result<(), NetError> {
         self.retried(say, || {
-            let Answer { url, proxied, response } = self.get(ask, say)?;
-            if is_page(response.headers(), &ask.url) {
-                return Err(NetError::Page(url));
-            }
-            let length = content_length(response.headers());
-            let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-            match (length, size) {
-                (Some(got), Some(expected)) if got != expected => {
-                    return Err(NetError::WrongSize { url, got, expected });
-                }
-                (None, None) if !chunked => return Err(NetError::Unsized(url)),
-                _ => {}
-            }
-            let announced = length.or(size);
-            if announced.is_some_and(|bytes| bytes > cap.0) {
-                return Err(NetError::TooLarge { url, cap });
-            }
-            landing.begin(announced).map_err(NetError::Write)?;
-            let got = self.pour(&url, response, announced, cap, landing)?;
-            match announced {
-                Some(expected) if got < expected => Err(NetError::Cut { url, got, expected: Some(expected) }),
-                Some(expected) if got > expected => Err(NetError::WrongSize { url, got, expected }),
-                // Behind a proxy the connection below TLS is watched too, and its last bytes are TLS's own.
-                _ if self.surplus.take() && length.is_some() && !proxied => Err(NetError::Surplus(url)),
-                _ => Ok(()),
-            }
+            let saved = self.save_once(ask, size, cap, landing, say);
+            landing.hide();
+            saved
         })
+    }
+
+    fn save_once(
+        &self,
+        ask: &Ask,
+        size: Option<u64>,
+        cap: Size,
+        landing: &mut Landing,
+        say: &Say,
+    ) -> Result<(), NetError> {
+        let Answer { url, proxied, response } = self.get(ask, say)?;
+        if is_page(response.headers(), &ask.url) {
+            return Err(NetError::Page(url));
+        }
+        let length = content_length(response.headers());
+        let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
+        match (length, size) {
+            (Some(got), Some(expected)) if got != expected => {
+                return Err(NetError::WrongSize { url, got, expected });
+            }
+            (None, None) if !chunked => return Err(NetError::Unsized(url)),
+            _ => {}
+        }
+        let announced = length.or(size);
+        if announced.is_some_and(|bytes| bytes > cap.0) {
+            return Err(NetError::TooLarge { url, cap });
+        }
+        landing.begin(announced).map_err(NetError::Write)?;
+        let got = self.pour(&url, response, announced, cap, landing)?;
+        match announced {
+            Some(expected) if got < expected => Err(NetError::Cut { url, got, expected: Some(expected) }),
+            Some(expected) if got > expected => Err(NetError::WrongSize { url, got, expected }),
+            // Behind a proxy the connection below TLS is watched too, and its last bytes are TLS's own.
+            _ if self.surplus.take() && length.is_some() && !proxied => Err(NetError::Surplus(url)),
+            _ => Ok(()),
+        }
     }
 
     fn pour(
