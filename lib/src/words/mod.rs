@@ -4,3 +4,4 @@ pub mod digest;
 pub mod exit;
 pub mod filecaps;
 pub mod proof;
+pub mod unit;
