@@ -5,7 +5,9 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+pub mod confine;
 pub mod durable;
+pub mod input;
 pub mod say;
 pub mod systemd;
 pub mod tool;

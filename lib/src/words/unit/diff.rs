@@ -2,7 +2,7 @@
 //!
 //! Equality is decided on what systemd reads; flags, variables and list elements only decide how a difference is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::Serialize;
@@ -83,14 +83,15 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { class, section, key, part, old, new } = self;
         write!(f, "{class:<8} [{section}] {key}=")?;
-        if let Some(part) = part {
+        let value = match (old, new) {
+            (Some(old), Some(new)) => format!("{old} -> {new}"),
+            (old, new) => old.as_ref().or(new.as_ref()).cloned().unwrap_or_default(),
+        };
+        match part {
             // A variable is written as in the unit; a flag or a word of ours stands apart from the '='.
-            write!(f, "{}", if keys::kind(key) == Kind::Variables { format!("{part}=") } else { format!(" {part} ") })?;
-        }
-        match (old, new) {
-            (Some(old), Some(new)) => write!(f, "{old} -> {new}"),
-            (Some(one), None) | (None, Some(one)) => write!(f, "{one}"),
-            (None, None) => Ok(()),
+            Some(part) if keys::kind(key) == Kind::Variables => write!(f, "{part}={value}"),
+            Some(part) => write!(f, "{}", format!(" {part} {value}").trim_end()),
+            None => f.write_str(&value),
         }
     }
 }
@@ -145,7 +146,7 @@ fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut V
         Kind::Text => single(&before, &after, |v| v.to_owned(), out),
         Kind::Switch => single(&before, &after, |v| keys::switch(v).to_owned(), out),
         Kind::Span => {
-            single(&before, &after, |v| keys::microseconds(v).map_or_else(|| v.to_owned(), |us| format!("{us}us")), out);
+            single(&before, &after, |v| keys::span(v).map_or_else(|| v.to_owned(), |span| format!("{span:?}")), out);
         }
         Kind::Words | Kind::Dependencies => set(&words(&before), &words(&after), out),
         Kind::OrderedWords => sequence(&words(&before), &words(&after), out),
@@ -267,31 +268,44 @@ fn commands(old: &[String], new: &[String], out: &mut Vec<Part>) {
     if let ([old], [new]) = (before.as_slice(), after.as_slice()) {
         return command(old, new, None, out);
     }
-    let shown = |commands: &[Command]| commands.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (old_lines, new_lines) = (shown(&before), shown(&after));
-    let (kept_old, lost) = against(&old_lines, &new_lines);
-    let (kept_new, mut added) = against(&new_lines, &old_lines);
-    let find = |all: &[Command], lines: &[String], line: &String| {
-        lines.iter().position(|l| l == line).and_then(|i| all.get(i).cloned()).unwrap_or_default()
-    };
-    for line in lost {
-        let old = find(&before, &old_lines, line);
-        let same = added.iter().position(|l| find(&after, &new_lines, l).program == old.program);
-        match same.map(|index| added.remove(index)) {
-            Some(partner) => command(&old, &find(&after, &new_lines, partner), Some(&old.program), out),
-            None => out.push(Part::loses(line)),
+    let (kept_old, lost) = against(&before, &after);
+    let (kept_new, added) = against(&after, &before);
+    let mut partners = by(&added, |command| command.program.as_str());
+    let mut paired: BTreeMap<&str, usize> = BTreeMap::new();
+    for old in lost {
+        match partners.get_mut(old.program.as_str()).and_then(VecDeque::pop_front) {
+            Some(new) => {
+                *paired.entry(&new.program).or_default() += 1;
+                command(old, new, Some(&old.program), out);
+            }
+            None => out.push(Part::loses(old.to_string())),
         }
     }
-    out.extend(added.into_iter().map(Part::adds));
+    for new in added {
+        match paired.get_mut(new.program.as_str()) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => out.push(Part::adds(new.to_string())),
+        }
+    }
     if kept_old != kept_new {
-        let joined = |kept: &[&String]| kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; ");
+        let joined = |kept: &[&Command]| kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         out.push(Part::changes(joined(&kept_old), joined(&kept_new)).of("order"));
     }
 }
 
+/// `elements` by a name, in their order.
+fn by<'a, T, N: Ord>(elements: &[&'a T], name: impl Fn(&'a T) -> N) -> BTreeMap<N, VecDeque<&'a T>> {
+    let mut named: BTreeMap<N, VecDeque<&T>> = BTreeMap::new();
+    for element in elements {
+        named.entry(name(element)).or_default().push_back(element);
+    }
+    named
+}
+
 /// What differs between two command lines, by prefix, program and flag. `of` names the command when there are several.
 fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Part>) {
-    let name = |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
+    let name =
+        |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
     let told = out.len();
     if old.prefix != new.prefix {
         let shown = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { prefix.to_owned() };
@@ -302,27 +316,156 @@ fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Part>) 
     }
     let (before, after) = (flags::flags(&old.arguments), flags::flags(&new.arguments));
     let (_, lost) = against(&before, &after);
-    let (_, mut added) = against(&after, &before);
-    let alone = |flags: &[&Flag], flag: &Flag| flags.iter().filter(|f| f.name == flag.name).count() == 1;
-    for flag in &lost {
-        let partner = added.iter().position(|f| f.name == flag.name).filter(|_| alone(&lost, flag) && alone(&added, flag));
-        match partner.map(|index| added.remove(index)) {
-            Some(new) => {
-                let value = |flag: &Flag| flag.value.clone().unwrap_or_else(|| "none".to_owned());
-                let part = name(flag.name.as_deref().unwrap_or("argument"));
-                out.push(Part::changes(value(flag), value(new)).of(part));
+    let (_, added) = against(&after, &before);
+    let (olds, news) = (by(&lost, |flag| flag.name.as_deref()), by(&added, |flag| flag.name.as_deref()));
+    let value = |flag: &Flag| flag.value.clone().unwrap_or_default();
+    let part = |flag: &Flag| name(flag.name.as_deref().unwrap_or("argument"));
+    for flag in lost {
+        let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
+        match news.get(&flag.name.as_deref()).and_then(VecDeque::front) {
+            // Several of one name, and nobody knows which became which.
+            Some(new) if count(&olds) == 1 && count(&news) == 1 => {
+                let said = |flag: &Flag| flag.value.clone().unwrap_or_else(|| "none".to_owned());
+                out.push(Part::changes(said(flag), said(new)).of(part(flag)));
             }
-            None => out.push(flagged(Part::loses, flag, &name)),
+            _ => out.push(Part::loses(value(flag)).of(part(flag))),
         }
     }
-    out.extend(added.into_iter().map(|flag| flagged(Part::adds, flag, &name)));
+    for flag in added {
+        let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
+        if count(&olds) != 1 || count(&news) != 1 {
+            out.push(Part::adds(value(flag)).of(part(flag)));
+        }
+    }
     if out.len() == told {
         // The same flags in another order or spelling: another argv all the same.
         out.push(Part::changes(old.to_string(), new.to_string()));
     }
 }
 
-fn flagged(class: impl Fn(String) -> Part, flag: &Flag, name: &dyn Fn(&str) -> String) -> Part {
-    let part = name(flag.name.as_deref().unwrap_or("argument"));
-    class(flag.value.clone().unwrap_or_default()).of(part)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::unit::file::File;
+    use proptest::prelude::*;
+
+    fn reading(text: &str) -> Reading {
+        Reading::of(&[File::parse(text.as_bytes().to_vec()).unwrap()])
+    }
+
+    fn changes(old: &str, new: &str) -> Vec<String> {
+        compare(&reading(old), &reading(new)).iter().map(ToString::to_string).collect()
+    }
+
+    fn service(old: &str, new: &str) -> Vec<String> {
+        changes(&format!("[Service]\n{old}\n"), &format!("[Service]\n{new}\n"))
+    }
+
+    #[test]
+    fn what_systemd_does_not_see_is_the_same() {
+        let cases = [
+            ("RestartSec=5", "RestartSec = 5s # no"),
+            ("RestartSec=1min 30s", "# c\nRestartSec=1\nRestartSec=90"),
+            ("NoNewPrivileges=yes", "NoNewPrivileges=true"),
+            ("ReadWritePaths=/a /b", "ReadWritePaths=\"/b\"\nReadWritePaths=/a"),
+            ("Environment=A=1 B=2", "Environment=B=9\nEnvironment=\"B=2\"\nEnvironment='A=1'"),
+            ("ExecStart=/a  -x \\\n  --y", "ExecStart=/wrong\nExecStart=\nExecStart=/a -x '--y'"),
+            ("ExecStartPre=/a ; /b", "ExecStartPre=/a\nExecStartPre=/b"),
+            ("User=", ""),
+        ];
+        for (old, new) in cases {
+            // The first case alone differs: a comment can't follow a value.
+            let same = service(old, new).is_empty();
+            assert_eq!(same, !new.contains("# no"), "{old} / {new}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_compared_by_prefix_program_and_flag() {
+        let old = "ExecStart=/usr/bin/d serve --config /a --data-dir=/srv --v";
+        let new = "ExecStart=-/usr/local/bin/d serve --config=/b --v --json";
+        assert_eq!(
+            service(old, new),
+            [
+                "changes  [Service] ExecStart= prefix none -> -",
+                "changes  [Service] ExecStart= program /usr/bin/d -> /usr/local/bin/d",
+                "changes  [Service] ExecStart= --config /a -> /b",
+                "LOSES    [Service] ExecStart= --data-dir /srv",
+                "adds     [Service] ExecStart= --json",
+            ]
+        );
+        assert_eq!(
+            service("ExecStart=/a -x -y", "ExecStart=/a -y -x"),
+            ["changes  [Service] ExecStart=/a -x -y -> /a -y -x"]
+        );
+        assert_eq!(
+            service("ExecStart=/a --l 1 --l 2", "ExecStart=/a --l 2 --l 3 --l 4"),
+            [
+                "LOSES    [Service] ExecStart= --l 1",
+                "adds     [Service] ExecStart= --l 3",
+                "adds     [Service] ExecStart= --l 4"
+            ]
+        );
+    }
+
+    #[test]
+    fn several_commands_are_paired_by_program_and_their_order_counts() {
+        assert_eq!(
+            service(
+                "ExecStartPre=/a 1\nExecStartPre=/b\nExecStartPre=/c",
+                "ExecStartPre=/c\nExecStartPre=/a 2\nExecStartPre=/b\nExecStartPre=/d"
+            ),
+            [
+                "changes  [Service] ExecStartPre= /a argument 1 -> 2",
+                "adds     [Service] ExecStartPre=/d",
+                "changes  [Service] ExecStartPre= order /b; /c -> /c; /b",
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_are_compared_by_element_and_variables_by_name() {
+        assert_eq!(
+            changes("[Unit]\nAfter=a b\n", "[Unit]\nAfter=b c\n"),
+            ["LOSES    [Unit] After=a", "adds     [Unit] After=c"]
+        );
+        assert_eq!(
+            service("Environment=A=1 B=2 C=\"x y\"", "Environment=A=3 D="),
+            [
+                "changes  [Service] Environment=A=1 -> 3",
+                "LOSES    [Service] Environment=B=2",
+                "LOSES    [Service] Environment=C=x y",
+                "adds     [Service] Environment=D="
+            ]
+        );
+        assert_eq!(
+            service("SystemCallFilter=@a\nSystemCallFilter=~@b", "SystemCallFilter=~@b\nSystemCallFilter=@a").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn an_empty_bounding_set_is_not_an_absent_one() {
+        assert_eq!(service("", "CapabilityBoundingSet="), ["adds     [Service] CapabilityBoundingSet=\"\""]);
+        assert_eq!(
+            service("CapabilityBoundingSet=CAP_CHOWN", "CapabilityBoundingSet="),
+            ["LOSES    [Service] CapabilityBoundingSet=CAP_CHOWN"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_unit_is_the_same_as_itself_and_a_swap_swaps_the_classes(
+            old in prop::collection::vec("(User|ExecStartPre|Environment|After|Fancy)=(/a|B=1|-x 'c'|/a ;|~)?( -x)?( --y[=1 ]z)?", 0..8),
+            new in prop::collection::vec("(User|ExecStartPre|Environment|After|Fancy)=(/a|B=1|-x 'c'|/a ;|~)?( -x)?( --y[=1 ]z)?", 0..8),
+        ) {
+            let text = |lines: &[String]| format!("[Service]\n{}\n", lines.join("\n"));
+            let (old, new) = (reading(&text(&old)), reading(&text(&new)));
+            prop_assert!(compare(&old, &old).is_empty());
+            let count = |changes: &[Change], class| changes.iter().filter(|c| c.class == class).count();
+            let (there, back) = (compare(&old, &new), compare(&new, &old));
+            prop_assert_eq!(count(&there, Class::Adds), count(&back, Class::Loses));
+            prop_assert_eq!(count(&there, Class::Changes), count(&back, Class::Changes));
+        }
+    }
 }

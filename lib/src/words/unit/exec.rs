@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// One command of an `Exec…=` setting. Specifiers and variables stand in it as they were written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Command {
     /// The prefix characters (`@ - : + ! !! |`) in the order `@-:+!|`, so that equal meaning is equal text.
     pub prefix: String,

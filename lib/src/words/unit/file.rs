@@ -219,7 +219,9 @@ impl Reader {
             return Ok(Part::Blank);
         }
         if let Some(header) = text.strip_prefix('[') {
-            let name = header.strip_suffix(']').filter(|name| !name.contains(|c: char| c.is_ascii_control() || "\"'\\".contains(c)));
+            let name = header
+                .strip_suffix(']')
+                .filter(|name| !name.contains(|c: char| c.is_ascii_control() || "\"'\\".contains(c)));
             let name = name.ok_or_else(|| Malformed::Section { line, text: text.to_owned() })?;
             self.sections.push(name.to_owned());
             return Ok(Part::Section);
@@ -312,7 +314,20 @@ mod tests {
     }
 
     const PIECES: &[&[u8]] = &[
-        b"\n", b"\r", b"\0", b"\\", b"]", b"=", b"#", b" ", b"\xef\xbb\xbf", b"[Service]\n", b"[S]", b"Key=v", b"\\\n", b"\xc3\xa4",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"\\",
+        b"]",
+        b"=",
+        b"#",
+        b" ",
+        b"\xef\xbb\xbf",
+        b"[Service]\n",
+        b"[S]",
+        b"Key=v",
+        b"\\\n",
+        b"\xc3\xa4",
     ];
 
     proptest! {
