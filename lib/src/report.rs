@@ -34,6 +34,18 @@ pub struct Common {
     version: Option<bool>,
 }
 
+impl Common {
+    /// True when standard output takes colour: as `--color` says, else on a terminal without `NO_COLOR` (no-color.org).
+    #[must_use]
+    pub fn colours(&self) -> bool {
+        match self.color {
+            clap::ColorChoice::Always => true,
+            clap::ColorChoice::Never => false,
+            clap::ColorChoice::Auto => anstream_colours(),
+        }
+    }
+}
+
 /// What `--version` prints after the tool's name, as the GNU coding standards have it.
 pub const VERSION: &str = concat!("(upswap) ", env!("CARGO_PKG_VERSION"));
 

@@ -1,1 +1,4 @@
 //! The cli tests.
+
+mod unit_diff;
+mod unit_render;

@@ -84,7 +84,10 @@ impl fmt::Display for Change {
         let Self { class, section, key, part, old, new } = self;
         write!(f, "{class:<8} [{section}] {key}=")?;
         let value = match (old, new) {
-            (Some(old), Some(new)) => format!("{old} -> {new}"),
+            (Some(old), Some(new)) => {
+                let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
+                format!("{} -> {}", shown(old), shown(new))
+            }
             (old, new) => old.as_ref().or(new.as_ref()).cloned().unwrap_or_default(),
         };
         match part {
