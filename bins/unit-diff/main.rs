@@ -14,8 +14,8 @@ fn main() -> ExitCode {
     report::run("unit-diff", work)
 }
 
-fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
-    let difference = unit::compare(&Host::from_env(), &args.old, &args.new, say)?;
+fn work(args::Args { old, new, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
+    let difference = unit::compare(&Host::from_env(), &old, &new, say)?;
     let exit = if difference.same() { Exit::Done } else { Exit::No };
-    Ok(Answer::product(exit).text(difference.text(args.common.colours())).json(difference.json()))
+    Ok(Answer::product(exit).text(difference.text(common.colours())).json(difference.json()))
 }

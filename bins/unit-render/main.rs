@@ -16,10 +16,11 @@ fn main() -> ExitCode {
 }
 
 fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
+    let args::Args { like, template, set, command, .. } = args;
     let host = Host::from_env();
-    let rendered = match &args.template {
-        Some(template) => unit::from_template(&host, template, &args.set, say)?,
-        None => unit::from_program(&host, &args.command, args.like.as_ref(), say)?,
+    let rendered = match &template {
+        Some(template) => unit::from_template(&host, template, &set, say)?,
+        None => unit::from_program(&host, &command, like.as_ref(), say)?,
     };
     let json = json!({ "unit": String::from_utf8_lossy(&rendered.text), "from": rendered.from });
     Ok(Answer::product(Exit::Done).text(rendered.text).json(json))

@@ -182,7 +182,8 @@ fn a_name_that_is_not_utf_8_works() {
 fn a_hundred_thousand_lines_are_compared_in_little_time_and_memory() {
     let dir = tempfile::tempdir().unwrap();
     let lines = |line: &dyn Fn(u32) -> String| "[Service]\n".to_owned() + &(0..100_000).map(line).collect::<String>();
-    let many: [(&str, &dyn Fn(u32) -> String, &dyn Fn(u32) -> String); 6] = [
+    type LineOf<'a> = &'a dyn Fn(u32) -> String;
+    let many: [(&str, LineOf, LineOf); 6] = [
         ("keys", &|n| format!("K{n}=\n"), &|n| format!("L{n}=1\n")),
         ("commands", &|n| format!("ExecStop=/{n}\n"), &|n| format!("ExecStop=/{}\n", 100_000 - n)),
         ("one program", &|_| "ExecStop=/a\n".into(), &|_| "ExecStop=/b\n".into()),

@@ -22,7 +22,7 @@ use super::Host;
 use super::tool::ToolError;
 use crate::words::exit::{Coded, Exit};
 
-/// The uid and gid of nobody: the kernel's overflow uid (user_namespaces(7)), which no file and no service should own.
+/// The uid and gid of nobody: the kernel's overflow uid (`user_namespaces(7)`), which no file and no service should own.
 pub const NOBODY: u32 = 65534;
 /// How much of its standard error is kept, in bytes; the rest is read and dropped.
 const STDERR_KEPT: u64 = 64 << 10;
@@ -270,12 +270,12 @@ fn located(program: &OsStr) -> Result<PathBuf, ConfineError> {
         .map_err(|source| ConfineError::Io { program: program.into(), source })
 }
 
-/// setpriv and unshare end with 1 when they fail, setpriv with 126 or 127 when it can't execute (their manual pages).
+/// setpriv and unshare end with 1 when they fail, timeout with 125, setpriv with 126 or 127 when it can't execute (their manual pages).
 fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confinement) -> Result<(), ConfineError> {
     let stderr = String::from_utf8_lossy(stderr);
     let line = stderr.lines().next().unwrap_or_default();
     let program = program.to_owned();
-    match (status.code(), line.strip_prefix("setpriv: ").or_else(|| line.strip_prefix("unshare: "))) {
+    match (status.code(), ["setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool))) {
         (Some(126 | 127), Some(said)) => {
             let user = match confinement {
                 Confinement::Nobody => format!("nobody (uid {NOBODY})"),
@@ -326,10 +326,10 @@ mod tests {
 
     #[test]
     fn root_runs_it_as_nobody_without_network_and_privileges() {
-        if !nix::unistd::geteuid().is_root() {
-            assert!(std::env::var_os("CI").is_none(), "the confinement test needs root");
-            return;
-        }
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "only root can run this test, and without it nothing shows the confinement"
+        );
         let output = run(
             "id -u; id -g; id -G; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; grep -c : /proc/self/net/dev; echo $$",
             LONG,

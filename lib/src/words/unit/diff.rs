@@ -55,7 +55,7 @@ pub fn compare(old: &Reading, new: &Reading) -> Vec<Change> {
     for (_, name) in ranked {
         let mut parts = Vec::new();
         setting(keys::kind(&name.1), old.settings().get(name), new.settings().get(name), &mut parts);
-        changes.extend(parts.into_iter().map(|Part { class, part, old, new }| Change {
+        changes.extend(parts.into_iter().map(|Difference { class, part, old, new }| Change {
             class,
             section: name.0.clone(),
             key: name.1.clone(),
@@ -113,14 +113,14 @@ fn rank(name: &Name, old: &Reading, new: &Reading) -> (u8, String, bool, usize) 
 }
 
 /// A [`Change`] before its section and key are known.
-struct Part {
+struct Difference {
     class: Class,
     part: Option<String>,
     old: Option<String>,
     new: Option<String>,
 }
 
-impl Part {
+impl Difference {
     fn adds(new: impl Into<String>) -> Self {
         Self { class: Class::Adds, part: None, old: None, new: Some(new.into()) }
     }
@@ -139,14 +139,14 @@ impl Part {
     }
 }
 
-fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Part>) {
+fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Difference>) {
     let values = |s: Option<&Setting>| s.map(|s| s.values.clone()).unwrap_or_default();
     let (before, after) = (values(old), values(new));
     if old.is_some() && new.is_some() && before == after {
         return;
     }
     match kind {
-        Kind::Text => single(&before, &after, |v| v.to_owned(), out),
+        Kind::Text => single(&before, &after, ToOwned::to_owned, out),
         Kind::Switch => single(&before, &after, |v| keys::switch(v).to_owned(), out),
         Kind::Span => {
             single(&before, &after, |v| keys::span(v).map_or_else(|| v.to_owned(), |span| format!("{span:?}")), out);
@@ -158,8 +158,8 @@ fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut V
         Kind::Capabilities if old.is_some() && new.is_some() => filter(&before, &after, out),
         // Without the key every capability is in the set; with the key the words are all there is.
         Kind::Capabilities => match new {
-            Some(_) => out.push(Part::adds(listed(&after))),
-            None => out.push(Part::loses(listed(&before))),
+            Some(_) => out.push(Difference::adds(listed(&after))),
+            None => out.push(Difference::loses(listed(&before))),
         },
         Kind::Filter => filter(&before, &after, out),
         Kind::Variables => variables(&before, &after, out),
@@ -176,36 +176,36 @@ fn words(values: &[String]) -> Vec<String> {
     values.iter().flat_map(|value| exec::words(value).unwrap_or_else(|_| vec![value.clone()])).collect()
 }
 
-fn single(old: &[String], new: &[String], meaning: impl Fn(&str) -> String, out: &mut Vec<Part>) {
+fn single(old: &[String], new: &[String], meaning: impl Fn(&str) -> String, out: &mut Vec<Difference>) {
     match (old.last(), new.last()) {
-        (Some(old), Some(new)) if meaning(old) != meaning(new) => out.push(Part::changes(old, new)),
-        (Some(old), None) => out.push(Part::loses(old)),
-        (None, Some(new)) => out.push(Part::adds(new)),
+        (Some(old), Some(new)) if meaning(old) != meaning(new) => out.push(Difference::changes(old, new)),
+        (Some(old), None) => out.push(Difference::loses(old)),
+        (None, Some(new)) => out.push(Difference::adds(new)),
         _ => {}
     }
 }
 
-fn set(old: &[String], new: &[String], out: &mut Vec<Part>) {
+fn set(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     let (before, after): (BTreeSet<_>, BTreeSet<_>) = (old.iter().collect(), new.iter().collect());
     let mut told = BTreeSet::new();
-    out.extend(old.iter().filter(|e| !after.contains(e) && told.insert(*e)).map(Part::loses));
-    out.extend(new.iter().filter(|e| !before.contains(e) && told.insert(*e)).map(Part::adds));
+    out.extend(old.iter().filter(|e| !after.contains(e) && told.insert(*e)).map(Difference::loses));
+    out.extend(new.iter().filter(|e| !before.contains(e) && told.insert(*e)).map(Difference::adds));
 }
 
-fn sequence(old: &[String], new: &[String], out: &mut Vec<Part>) {
+fn sequence(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     if let ([old], [new]) = (old, new) {
         if old != new {
-            out.push(Part::changes(old, new));
+            out.push(Difference::changes(old, new));
         }
         return;
     }
     let (kept_old, lost) = against(old, new);
     let (kept_new, added) = against(new, old);
-    out.extend(lost.into_iter().map(Part::loses));
-    out.extend(added.into_iter().map(Part::adds));
+    out.extend(lost.into_iter().map(Difference::loses));
+    out.extend(added.into_iter().map(Difference::adds));
     if kept_old != kept_new {
         let joined = |kept: &[&String]| kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; ");
-        out.push(Part::changes(joined(&kept_old), joined(&kept_new)).of("order"));
+        out.push(Difference::changes(joined(&kept_old), joined(&kept_new)).of("order"));
     }
 }
 
@@ -225,7 +225,7 @@ fn against<'a, T: Ord>(list: &'a [T], other: &[T]) -> (Vec<&'a T>, Vec<&'a T>) {
 }
 
 /// Lists in which `~` takes words back are what their order makes of them; without it they are sets.
-fn filter(old: &[String], new: &[String], out: &mut Vec<Part>) {
+fn filter(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     if old.iter().chain(new).any(|value| value.starts_with('~')) {
         sequence(old, new, out);
     } else {
@@ -233,16 +233,16 @@ fn filter(old: &[String], new: &[String], out: &mut Vec<Part>) {
     }
 }
 
-fn variables(old: &[String], new: &[String], out: &mut Vec<Part>) {
+fn variables(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     let read = |values: &[String]| -> (Vec<String>, BTreeMap<String, String>) {
         let mut order = Vec::new();
         let mut last = BTreeMap::new();
         for word in words(values) {
             // systemd ignores a word without '='.
-            if let Some((name, value)) = word.split_once('=') {
-                if last.insert(name.to_owned(), value.to_owned()).is_none() {
-                    order.push(name.to_owned());
-                }
+            if let Some((name, value)) = word.split_once('=')
+                && last.insert(name.to_owned(), value.to_owned()).is_none()
+            {
+                order.push(name.to_owned());
             }
         }
         (order, last)
@@ -250,18 +250,18 @@ fn variables(old: &[String], new: &[String], out: &mut Vec<Part>) {
     let ((old_names, before), (new_names, after)) = (read(old), read(new));
     for name in old_names {
         match (before.get(&name), after.get(&name)) {
-            (Some(old), Some(new)) if old != new => out.push(Part::changes(old, new).of(name)),
-            (Some(old), None) => out.push(Part::loses(old).of(name)),
+            (Some(old), Some(new)) if old != new => out.push(Difference::changes(old, new).of(name)),
+            (Some(old), None) => out.push(Difference::loses(old).of(name)),
             _ => {}
         }
     }
     for name in new_names.into_iter().filter(|name| !before.contains_key(name)) {
         let new = after.get(&name).cloned().unwrap_or_default();
-        out.push(Part::adds(new).of(name));
+        out.push(Difference::adds(new).of(name));
     }
 }
 
-fn commands(old: &[String], new: &[String], out: &mut Vec<Part>) {
+fn commands(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     let read = |values: &[String]| values.iter().map(|v| exec::commands(v)).collect::<Result<Vec<_>, _>>();
     let (Ok(before), Ok(after)) = (read(old), read(new)) else { return sequence(old, new, out) };
     let (before, after) = (before.concat(), after.concat());
@@ -281,18 +281,18 @@ fn commands(old: &[String], new: &[String], out: &mut Vec<Part>) {
                 *paired.entry(&new.program).or_default() += 1;
                 command(old, new, Some(&old.program), out);
             }
-            None => out.push(Part::loses(old.to_string())),
+            None => out.push(Difference::loses(old.to_string())),
         }
     }
     for new in added {
         match paired.get_mut(new.program.as_str()) {
             Some(count) if *count > 0 => *count -= 1,
-            _ => out.push(Part::adds(new.to_string())),
+            _ => out.push(Difference::adds(new.to_string())),
         }
     }
     if kept_old != kept_new {
         let joined = |kept: &[&Command]| kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        out.push(Part::changes(joined(&kept_old), joined(&kept_new)).of("order"));
+        out.push(Difference::changes(joined(&kept_old), joined(&kept_new)).of("order"));
     }
 }
 
@@ -306,16 +306,16 @@ fn by<'a, T, N: Ord>(elements: &[&'a T], name: impl Fn(&'a T) -> N) -> BTreeMap<
 }
 
 /// What differs between two command lines, by prefix, program and flag. `of` names the command when there are several.
-fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Part>) {
+fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Difference>) {
     let name =
         |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
     let told = out.len();
     if old.prefix != new.prefix {
         let shown = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { prefix.to_owned() };
-        out.push(Part::changes(shown(&old.prefix), shown(&new.prefix)).of(name("prefix")));
+        out.push(Difference::changes(shown(&old.prefix), shown(&new.prefix)).of(name("prefix")));
     }
     if old.program != new.program {
-        out.push(Part::changes(&old.program, &new.program).of(name("program")));
+        out.push(Difference::changes(&old.program, &new.program).of(name("program")));
     }
     let (before, after) = (flags::flags(&old.arguments), flags::flags(&new.arguments));
     let (_, lost) = against(&before, &after);
@@ -329,20 +329,20 @@ fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Part>) 
             // Several of one name, and nobody knows which became which.
             Some(new) if count(&olds) == 1 && count(&news) == 1 => {
                 let said = |flag: &Flag| flag.value.clone().unwrap_or_else(|| "none".to_owned());
-                out.push(Part::changes(said(flag), said(new)).of(part(flag)));
+                out.push(Difference::changes(said(flag), said(new)).of(part(flag)));
             }
-            _ => out.push(Part::loses(value(flag)).of(part(flag))),
+            _ => out.push(Difference::loses(value(flag)).of(part(flag))),
         }
     }
     for flag in added {
         let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
         if count(&olds) != 1 || count(&news) != 1 {
-            out.push(Part::adds(value(flag)).of(part(flag)));
+            out.push(Difference::adds(value(flag)).of(part(flag)));
         }
     }
     if out.len() == told {
         // The same flags in another order or spelling: another argv all the same.
-        out.push(Part::changes(old.to_string(), new.to_string()));
+        out.push(Difference::changes(old.to_string(), new.to_string()));
     }
 }
 

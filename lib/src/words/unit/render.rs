@@ -192,12 +192,12 @@ fn stays_in_place(template: &File, filled: &File, values: &[Value]) -> Result<()
     let mut results = filled.assignments().iter();
     for before in template.assignments() {
         let Assignment { section, key, value, line } = before;
-        let fits = |after: &&Assignment| {
+        let fits = |after: &Assignment| {
             (&after.section, &after.key, &after.value) == (&fill(section), &fill(key), &fill(value))
                 && after.line == *line
                 && same_words(&fill(key), value, &after.value, values)
         };
-        if results.next().filter(fits).is_none() {
+        if !results.next().is_some_and(fits) {
             return Err(breaks_out(*line, key, &format!("{section}{key}{value}")));
         }
         if keys::kind(&fill(key)) == Kind::Commands
@@ -316,7 +316,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_adds_a_setting(text in r#"[ -~]{1,8}"#) {
+        fn no_value_adds_a_setting(text in "[ -~]{1,8}") {
             if let Ok(filled) = with(&format!("CONFIG={text}")) {
                 let file = File::parse(filled.into_bytes()).unwrap();
                 prop_assert_eq!(file.assignments().len(), 3);
