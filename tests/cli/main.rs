@@ -8,3 +8,5 @@ mod fetch;
 #[path = "../support/http.rs"]
 mod http;
 mod verify;
+mod unit_diff;
+mod unit_render;
