@@ -19,7 +19,9 @@ Examples:
   Recover a file by hand when nothing else is left, then restart its service:
     rollback /usr/local/bin/runed
   Run a chain that commits when it succeeds and goes back when it does not:
-    rollback --guard runed -- sh -ec 'swapbin --unit runed.service -t /usr/local/bin --files-from list && svc-wait runed -- systemctl restart runed'
+    rollback --guard runed -- sh -ec '
+      swapbin --unverified --unit runed.service ./runed /usr/local/bin/runed
+      svc-wait runed --stable 10s -- systemctl restart runed'
   Settle what killed chains left behind:
     rollback --pending";
 
@@ -35,7 +37,9 @@ Examples:
 /// When it fails or the guard is told to end, everything is taken back, and the guard ends with 5.
 #[derive(Parser, Debug)]
 #[command(name = "rollback", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
-#[command(override_usage = "rollback [OPTIONS] NAME [--to GENERATION|VERSION]\n       rollback [OPTIONS] PATH\n       rollback [OPTIONS] --guard NAME -- COMMAND…\n       rollback [OPTIONS] --list [NAME]\n       rollback [OPTIONS] --pending")]
+#[command(
+    override_usage = "rollback [OPTIONS] NAME [--to GENERATION|VERSION]\n       rollback [OPTIONS] PATH\n       rollback [OPTIONS] --guard NAME -- COMMAND…\n       rollback [OPTIONS] --list [NAME]\n       rollback [OPTIONS] --pending"
+)]
 #[command(group = ArgGroup::new("what").required(true).args(["target", "guard", "list", "pending"]))]
 pub struct Args {
     /// The managed set, or with a slash in it a PATH, to bring back

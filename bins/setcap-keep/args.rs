@@ -10,9 +10,11 @@ use upswap::report::{Common, VERSION};
 pub const EXAMPLES: &str = "\
 Examples:
   Install a build by hand without losing its capability:
-    setcap-keep /usr/local/bin/runed -- install -m 0755 ./runed /usr/local/bin/runed
+    setcap-keep /usr/local/bin/runed -- \\
+      install -m 0755 ./runed /usr/local/bin/runed
   The same around a package upgrade, the service restarted once the capability is back:
-    setcap-keep /usr/bin/runed --try-restart runed.service -- apt-get install -y runed
+    setcap-keep /usr/bin/runed --try-restart runed.service -- \
+      apt-get install -y runed
   Save now, put back later:
     setcap-keep --save /usr/local/bin/runed >runed.caps
     setcap-keep --restore runed.caps";
@@ -27,7 +29,9 @@ Examples:
 /// To replace a file with no moment in which it has no capability, use swapbin(8).
 #[derive(Parser, Debug)]
 #[command(name = "setcap-keep", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
-#[command(override_usage = "setcap-keep [OPTIONS] PATH… -- COMMAND…\n       setcap-keep --save PATH…\n       setcap-keep --restore [FILE]")]
+#[command(
+    override_usage = "setcap-keep [OPTIONS] PATH… -- COMMAND…\n       setcap-keep --save PATH…\n       setcap-keep --restore [FILE]"
+)]
 #[command(group = ArgGroup::new("mode").required(true).args(["command", "save", "restore"]))]
 pub struct Args {
     /// The files whose capabilities are kept

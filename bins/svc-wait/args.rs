@@ -13,7 +13,8 @@ use upswap::words::proof::{Exe, Probe, Proof};
 pub const EXAMPLES: &str = "\
 Examples:
   Restart runed and be sure that the new version stays up and answers:
-    svc-wait runed --stable 10s --http http://127.0.0.1:7861/health -- systemctl restart runed
+    svc-wait runed --stable 10s --http http://127.0.0.1:7861/health -- \\
+      systemctl restart runed
 
   Ask whether a running service is healthy, with more than one probe:
     svc-wait runed --stable 3s --tcp 127.0.0.1:7861 --exec 'rune status'

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser};
-use upswap::report::{Common, VERSION, ListArgs};
+use upswap::report::{Common, ListArgs, VERSION};
 use upswap::steps::generation::stage::parse_mode;
 use upswap::words::duration::Span;
 use upswap::words::filecaps::FileCaps;
@@ -15,7 +15,10 @@ Examples:
   Put a build in place by hand, keeping owner, mode and capabilities of the file it replaces:
     swapbin ./runed /usr/local/bin/runed
   Put what verify printed into a folder, as one change, inside a guarded chain:
-    verify … | rollback --guard runed -- sh -ec 'swapbin --unit runed.service -t /usr/local/bin --files-from - && svc-wait runed -- systemctl restart runed'
+    verify --sums SHA256SUMS --extract rune,runed rune.tar.gz |
+      rollback --guard runed -- sh -ec '
+        swapbin --unit runed.service -t /usr/local/bin --files-from -
+        svc-wait runed -- systemctl restart runed'
   Show what would change:
     swapbin -n ./runed /usr/local/bin/runed
   Keep a trial that was opened with --trial:
@@ -32,7 +35,9 @@ Examples:
 /// settled as soon as it is durable. Prints the destinations that changed; nothing when none did.
 #[derive(Parser, Debug)]
 #[command(name = "swapbin", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
-#[command(override_usage = "swapbin [OPTIONS] FILE DEST\n       swapbin [OPTIONS] FILE… DIR\n       swapbin [OPTIONS] -t DIR FILE…\n       swapbin [OPTIONS] --commit NAME")]
+#[command(
+    override_usage = "swapbin [OPTIONS] FILE DEST\n       swapbin [OPTIONS] FILE… DIR\n       swapbin [OPTIONS] -t DIR FILE…\n       swapbin [OPTIONS] --commit NAME"
+)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["commit", "files", "files_from", "files0_from"]))]
 pub struct Args {
     /// The files to put in place, and the destination or folder last (as install(1) and cp(1) take them)

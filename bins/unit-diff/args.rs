@@ -8,7 +8,8 @@ use upswap::steps::unit::Operand;
 pub const EXAMPLES: &str = "\
 Examples:
   What would a refresh change in the unit that is loaded, drop-ins included?
-    unit-render --like runed.service -- ./runed print-systemd | unit-diff runed.service -
+    unit-render --like runed.service -- ./runed print-systemd |
+      unit-diff runed.service -
   Compare two files:
     unit-diff /etc/systemd/system/runed.service ./runed.service
   Only what would be lost:

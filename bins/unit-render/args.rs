@@ -13,9 +13,11 @@ Examples:
   The unit that a new release prints, for the user, binary and configuration of the one that is loaded:
     unit-render --like runed.service -- ./runed print-systemd
   The same with a word of your own:
-    unit-render --like runed.service -- ./runed print-systemd --config /etc/rune/test.yaml
+    unit-render --like runed.service -- \\
+      ./runed print-systemd --config /etc/rune/test.yaml
   From a template with '{{BINARY}}' and '{{USER}}' in it:
-    unit-render --template runed.service.in --set BINARY=/usr/local/bin/runed --set USER=rune
+    unit-render --template runed.service.in \\
+      --set BINARY=/usr/local/bin/runed --set USER=rune
 
 Exit status: 0 rendered, 2 usage, 3 could not.
 ";

@@ -4,22 +4,23 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use upswap::report::Common;
+use upswap::report::{Common, ListArgs};
 use upswap::steps::artifact::evidence::{Evidence, KeyPlace, NoEvidence};
 use upswap::words::digest::Digest;
 use upswap::words::elf::Machine;
 use upswap::words::member::{FileName, Wanted};
 
-/// The examples in --help and in the man page; a test runs each of them as it is printed.
+/// The examples in --help and in the man page.
 pub const EXAMPLES: &str = "\
 Examples:
   Take two programs out of a release whose list is signed:
-    verify --sums SHA256SUMS --minisign release.pub --extract rune,runed rune_linux_amd64.tar.gz
+    verify --sums SHA256SUMS --minisign release.pub --extract rune,runed \
+      rune_linux_amd64.tar.gz
   Is this the file that the list means? Store nothing:
     verify --check --sums SHA256SUMS rune_linux_amd64.tar.gz
   Verify what fetch printed:
-    fetch gh:runestack/rune --sums SHA256SUMS | verify --sums SHA256SUMS --extract rune --files-from -
-";
+    fetch gh:runestack/rune --sums SHA256SUMS |
+      verify --sums SHA256SUMS --extract rune --files-from -";
 
 /// Prove files by evidence and put them, or members of them, into the store
 ///
@@ -72,12 +73,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["extract", "target"])]
     pub check: bool,
 
-    /// Read the names of the FILEs from LIST, one a line; - is standard input
-    #[arg(long, value_name = "LIST", conflicts_with_all = ["files", "files0_from"])]
-    pub files_from: Option<PathBuf>,
-    /// Read the names of the FILEs from LIST, each ended by NUL; - is standard input
-    #[arg(long, value_name = "LIST", conflicts_with = "files")]
-    pub files0_from: Option<PathBuf>,
+    #[command(flatten)]
+    pub list: ListArgs,
     /// End each printed path with NUL, not newline
     #[arg(short = '0', long)]
     pub null: bool,

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 use upswap::report::Answer;
 use upswap::steps::artifact::verify::{Request, Then, Verified, verify};
+use upswap::sys::Host;
 use upswap::sys::say::Say;
-use upswap::sys::{Host, intake};
 use upswap::words::exit::{Exit, Stop};
 
 use args::Args;
@@ -20,11 +20,7 @@ fn main() -> ExitCode {
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let end = if args.null { b'\0' } else { b'\n' };
     let evidence = args.evidence()?;
-    let files = match (&args.files_from, &args.files0_from) {
-        (Some(list), _) => intake::names_from(list, b'\n')?,
-        (_, Some(list)) => intake::names_from(list, b'\0')?,
-        _ => args.files,
-    };
+    let files = args.list.files_or(args.files)?;
     let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target } };
     let checking = args.check;
     let verified = verify(&Host::from_env(), &Request { files, evidence, name: args.name, then }, say)?;

@@ -1,12 +1,12 @@
 //! The cli tests.
 
 mod docs;
+mod fetch;
 mod house;
 mod install;
-mod fetch;
 
 #[path = "../support/http.rs"]
 mod http;
-mod verify;
 mod unit_diff;
 mod unit_render;
+mod verify;

@@ -4,5 +4,5 @@ pub mod artifact;
 pub mod generation;
 pub mod keep_caps;
 pub mod service;
-pub mod way_back;
 pub mod unit;
+pub mod way_back;
