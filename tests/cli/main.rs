@@ -1,1 +1,3 @@
 //! The cli tests.
+
+mod svc_wait;

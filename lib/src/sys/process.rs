@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::Host;
 
-/// A descriptor of one process: it can't come to mean another one, as a number can (pidfd_open(2)).
+/// A descriptor of one process: it can't come to mean another one, as a number can (`pidfd_open(2)`).
 #[derive(Debug)]
 pub struct Pidfd(OwnedFd);
 

@@ -197,7 +197,7 @@ impl Fold {
             Reading::NotYet(..) => None,
         };
         match (&self.deed, judged) {
-            (Deed::Failed(before, message), judged) => Some(self.failed_deed(before, message, &o.state, judged)),
+            (Deed::Failed(before, message), judged) => Some(failed_deed(before, message, &o.state, judged)),
             (_, judged) => judged,
         }
     }
@@ -395,24 +395,18 @@ impl Fold {
             None => text,
         }
     }
+}
 
-    fn failed_deed(
-        &self,
-        before: &State,
-        message: &str,
-        now: &State,
-        judged: Option<(Name, String)>,
-    ) -> (Name, String) {
-        // What the unit shows is the reason only when it is news since COMMAND began.
-        let news = |name: Name| match name {
-            Name::Healthy | Name::Inactive | Name::Exited => false,
-            Name::StartLimit | Name::StopTimedOut | Name::ConditionFailed => true,
-            _ => !now.same_run(before) || now.load != "loaded",
-        };
-        match judged {
-            Some((name, text)) if news(name) => (name, format!("{text}; {message}")),
-            _ => (Name::JobFailed, message.to_owned()),
-        }
+fn failed_deed(before: &State, message: &str, now: &State, judged: Option<(Name, String)>) -> (Name, String) {
+    // What the unit shows is the reason only when it is news since COMMAND began.
+    let news = |name: Name| match name {
+        Name::Healthy | Name::Inactive | Name::Exited => false,
+        Name::StartLimit | Name::StopTimedOut | Name::ConditionFailed => true,
+        _ => !now.same_run(before) || now.load != "loaded",
+    };
+    match judged {
+        Some((name, text)) if news(name) => (name, format!("{text}; {message}")),
+        _ => (Name::JobFailed, message.to_owned()),
     }
 }
 

@@ -275,7 +275,7 @@ fn a_unit_that_is_no_service_is_healthy_when_it_is_active() {
     let socket = State { kind: String::new(), main_pid: None, exec_start: None, sub: "listening".into(), ..up() };
     let mut play = Play {
         fold: Fold::new("x.socket", LIMITS, Deed::Nothing),
-        executable: Executable::No(Name::NotProvable, "".into()),
+        executable: Executable::No(Name::NotProvable, String::new()),
         ..play()
     };
     assert_eq!(play.see(0.0, socket.clone()), None);
