@@ -1,3 +1,50 @@
-//! fetch: not built yet.
+//! fetch [--asset PATTERN]… [--sums NAME] [--sig NAME] [--into DIR] SOURCE: a release's assets to a folder.
 
-fn main() {}
+mod args;
+
+use std::process::ExitCode;
+
+use args::Args;
+use upswap::report::{self, Answer};
+use upswap::steps::artifact::fetch::{self, Request};
+use upswap::steps::artifact::source::{self, Source};
+use upswap::sys::Host;
+use upswap::sys::net::{PlainHttp, Policy};
+use upswap::sys::say::Say;
+use upswap::words::exit::{Exit, Stop};
+use upswap::words::release::Channel;
+
+fn main() -> ExitCode {
+    report::run("fetch", work)
+}
+
+fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
+    let host = Host::from_env();
+    let end = if args.null { b'\0' } else { b'\n' };
+    let request = Request {
+        // Read here and not by clap, which would print a secret in a header or an address back.
+        source: Source::parse(&args.source, source::headers(&args.headers)?)?,
+        assets: args.assets,
+        sidecars: [args.sums, args.sig].concat(),
+        target: args.target.unwrap_or_else(|| host.target()),
+        channel: if args.pre { Channel::WithPre } else { Channel::Stable },
+        newer_than: args.newer_than,
+        into: args.into,
+        max_size: args.max_size,
+        policy: Policy {
+            plain_http: if args.allow_http { PlainHttp::Allowed } else { PlainHttp::Refused },
+            cacert: args.cacert,
+            retries: args.retry,
+            ..Policy::within(args.timeout.duration())
+        },
+    };
+    if args.list {
+        let releases = fetch::list(&request, say)?;
+        let tags = releases.iter().filter_map(|release| release.tag.as_ref());
+        let answer = tags.fold(Answer::product(Exit::Done), |answer, tag| answer.record(tag.as_str(), end));
+        return Ok(answer.json(fetch::listed(&request, &releases)));
+    }
+    let fetched = fetch::fetch(&host, &request, say)?;
+    let answer = Answer::product(Exit::Done).json(fetched.json(&request));
+    Ok(fetched.assets.iter().fold(answer, |answer, file| answer.record(&file.path, end)))
+}

@@ -1,3 +1,84 @@
-//! rollback: not built yet.
+//! rollback: the way back.
 
-fn main() {}
+mod args;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+use upswap::report::{self, Answer};
+use upswap::steps::generation::exchange::exchange;
+use upswap::steps::way_back::guard::{Guarded, guard};
+use upswap::steps::way_back::{self, Services, To, list, pending};
+use upswap::sys::Host;
+use upswap::sys::say::Say;
+use upswap::words::exit::{Exit, Stop};
+use upswap::words::name::Name;
+
+use args::Args;
+
+fn main() -> ExitCode {
+    report::run("rollback", work)
+}
+
+fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
+    let host = Host::from_env().with_state(args.state_dir.clone());
+    let services = if args.no_restart { Services::Leave } else { Services::Prove };
+    match (&args.guard, &args.list, &args.target) {
+        (Some(name), ..) if args.dry_run => Ok(would_guard(name, &args, say)),
+        (Some(name), ..) => guarded(guard(&host, name, &args.command, args.lock_wait.into(), say)?),
+        (_, Some(name), _) => listed(&list::rows(&host, name.as_ref())?),
+        (.., Some(path)) if path.as_os_str().as_bytes().contains(&b'/') => exchanged(&host, path, &args, say),
+        (.., Some(name)) => one(&host, name, services, &args, say),
+        _ if args.dry_run => listed(&list::open_trials(&host)?),
+        _ => settled(&pending::settle(&host, services, say)?, say),
+    }
+}
+
+fn one(host: &Host, name: &Path, services: Services, args: &Args, say: &Say) -> Result<Answer, Stop> {
+    let name: Name = name.to_string_lossy().parse().map_err(|e| Stop::new(Exit::Usage, format!("{e}")))?;
+    let to = args.to.clone().map_or(To::Previous, To::Named);
+    let wait = args.lock_wait.into();
+    if args.dry_run {
+        let plan = way_back::plan(host, &name, &to, wait, say)?;
+        say.note(format_args!("{name}: would bring generation {} back and prove {:?}", plan.title, plan.units));
+        return Ok(Answer::product(Exit::Done).json(json!({ "would": plan })));
+    }
+    let back = way_back::roll_back(host, &name, &to, services, wait, say)?;
+    say.note(way_back::tell(&back));
+    Ok(Answer::deed(Exit::Done).json(json!({ "back": back })))
+}
+
+fn exchanged(host: &Host, path: &Path, args: &Args, say: &Say) -> Result<Answer, Stop> {
+    let done = exchange(host, path, args.dry_run, say)?;
+    let verb = if args.dry_run { "would change" } else { "changed" };
+    say.note(format_args!("{} and {} {verb} places", done.path.display(), done.backup.display()));
+    let unit = done.units.first().map_or("UNIT", String::as_str);
+    say.note(format_args!("a service that runs it keeps the file it was started from until: systemctl restart {unit}"));
+    let fields = json!({ "path": done.path.to_string_lossy(), "backup": done.backup.to_string_lossy(), "units": done.units });
+    Ok(Answer::deed(Exit::Done).json(fields))
+}
+
+fn would_guard(name: &Name, args: &Args, say: &Say) -> Answer {
+    let command: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    say.note(format_args!("would run under the lock of {name}: {}", command.join(" ")));
+    Answer::product(Exit::Done).json(json!({ "name": name, "command": command }))
+}
+
+fn guarded(guarded: Guarded) -> Result<Answer, Stop> {
+    Ok(match guarded {
+        Guarded::Passed(code) => Answer::deed(Exit::Done).passing_on(code).json(json!({ "outcome": "nothing-changed" })),
+        Guarded::Committed(id) => Answer::deed(Exit::Done).json(json!({ "outcome": "committed", "generation": id })),
+        Guarded::TakenBack(back) => Answer::deed(Exit::TakenBack).json(json!({ "outcome": "taken-back", "back": back })),
+    })
+}
+
+fn settled(settled: &[way_back::Back], say: &Say) -> Result<Answer, Stop> {
+    settled.iter().for_each(|back| say.note(way_back::tell(back)));
+    Ok(Answer::deed(Exit::Done).json(json!({ "settled": settled })))
+}
+
+fn listed(rows: &[list::Row]) -> Result<Answer, Stop> {
+    Ok(Answer::product(Exit::Done).text(list::table(rows)).json(json!({ "names": rows })))
+}

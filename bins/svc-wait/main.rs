@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use upswap::report::{self, Answer};
 use upswap::steps::service;
+use upswap::steps::way_back::record_proof::recorded;
 use upswap::sys::Host;
 use upswap::sys::say::Say;
 use upswap::words::exit::Stop;
@@ -20,9 +21,10 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
     let proof = args.proof();
     let (verdict, answer): (_, fn(_) -> _) = if args.command.is_empty() {
-        (service::watch(&host, say, &proof)?, Answer::product)
+        (recorded(&host, &proof, || service::watch(&host, say, &proof))?, Answer::product)
     } else {
-        (service::wait(&host, say, &proof, || service::run_command(&args.command))?, Answer::deed)
+        let command = || service::run_command(&args.command);
+        (recorded(&host, &proof, || service::wait(&host, say, &proof, command))?, Answer::deed)
     };
     if verdict.healthy {
         say.note(&verdict);

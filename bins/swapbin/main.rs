@@ -1,3 +1,64 @@
-//! swapbin: not built yet.
+//! swapbin: files into place, as one change.
 
-fn main() {}
+mod args;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+use upswap::report::{self, Answer};
+use upswap::steps::generation::stage::{Caps, Wanted};
+use upswap::steps::generation::swap::{self, Swapped, Target};
+use upswap::sys::Host;
+use upswap::sys::say::Say;
+use upswap::words::exit::{Exit, Stop};
+
+use args::Args;
+
+fn main() -> ExitCode {
+    report::run("swapbin", work)
+}
+
+fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
+    let host = Host::from_env().with_state(args.state_dir.clone());
+    let swapped = match &args.commit {
+        Some(name) => swap::commit(&host, name, args.lock_wait.into(), say)?,
+        None => swap::run(&host, &request(args)?, say)?,
+    };
+    Ok(answer(&swapped))
+}
+
+fn request(args: Args) -> Result<swap::Request, Stop> {
+    let mut files = args.list.files_or(args.files)?;
+    let target = match (args.target_directory, files.len()) {
+        (Some(folder), _) => Target::Folder(folder),
+        (None, 0 | 1) => return Err(Stop::new(Exit::Usage, "a destination is needed: FILE DEST, or -t DIR; see swapbin --help")),
+        (None, _) => Target::operand(files.pop().unwrap_or_default(), files.len(), args.no_target_directory)?,
+    };
+    let caps = match (args.cap, args.no_caps) {
+        (Some(caps), _) => Caps::Set(caps),
+        (None, true) => Caps::Drop,
+        (None, false) => Caps::Keep,
+    };
+    Ok(swap::Request {
+        files,
+        target,
+        name: args.name,
+        units: args.unit,
+        wanted: Wanted { mode: args.mode, owner: args.owner, group: args.group, caps },
+        keep: args.keep.map(usize::from),
+        trial: args.trial,
+        unverified: args.unverified,
+        dry_run: args.dry_run,
+        lock_wait: args.lock_wait.into(),
+    })
+}
+
+fn answer(swapped: &Swapped) -> Answer {
+    let paths: Vec<&PathBuf> = swapped.changed.iter().collect();
+    let shown: Vec<_> = paths.iter().map(|p| p.to_string_lossy()).collect();
+    let fields = json!({
+        "name": swapped.name, "changed": shown, "generation": swapped.generation, "on_trial": swapped.on_trial,
+    });
+    paths.iter().fold(Answer::deed(Exit::Done), |answer, path| answer.line(path)).json(fields)
+}

@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser};
 use serde_json::{Value, json};
 
+use crate::sys::intake;
 use crate::sys::say::{Level, Say};
 use crate::words::exit::{Exit, Stop};
 
@@ -34,13 +36,35 @@ pub struct Common {
     version: Option<bool>,
 }
 
+/// Operands that come as a list, as tar(1), wc(1) and du(1) take them.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// Take the FILEs from this list, a line each; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "files0_from"])]
+    pub files_from: Option<PathBuf>,
+    /// Take the FILEs from this list, each ended by NUL; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub files0_from: Option<PathBuf>,
+}
+
+impl ListArgs {
+    /// The listed files, or `given` when no list is named. An empty list is refused: the stage before gave nothing.
+    pub fn files_or(&self, given: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
+        match (&self.files_from, &self.files0_from) {
+            (Some(list), _) => Ok(intake::names_from(list, b'\n')?),
+            (None, Some(list)) => Ok(intake::names_from(list, 0)?),
+            (None, None) => Ok(given),
+        }
+    }
+}
+
 /// What `--version` prints after the tool's name, as the GNU coding standards have it.
 pub const VERSION: &str = concat!("(upswap) ", env!("CARGO_PKG_VERSION"));
 
 /// The answer of a tool that ran to its end.
 #[derive(Debug)]
 pub struct Answer {
-    exit: Exit,
+    code: u8,
     lines: Vec<u8>,
     json: Value,
     deed: bool,
@@ -50,13 +74,20 @@ impl Answer {
     /// An answer whose worth is its output (fetch, verify, a rendered unit): when stdout fails, so does the tool.
     #[must_use]
     pub fn product(exit: Exit) -> Self {
-        Self { exit, lines: Vec::new(), json: json!({}), deed: false }
+        Self { code: exit.code(), lines: Vec::new(), json: json!({}), deed: false }
     }
 
     /// An answer after a deed: a stdout that fails is said, and never turns the deed into a failure.
     #[must_use]
     pub fn deed(exit: Exit) -> Self {
         Self { deed: true, ..Self::product(exit) }
+    }
+
+    /// The same answer with the exit code of a COMMAND, for a wrapper that had nothing to do itself.
+    #[must_use]
+    pub fn passing_on(mut self, code: u8) -> Self {
+        self.code = code;
+        self
     }
 
     /// Adds one record of data, ended by a newline.
@@ -106,36 +137,36 @@ where
         _ => Level::Normal,
     };
     let say = Say::new(tool, level);
-    let exit = match work(arguments, &say) {
+    let code = match work(arguments, &say) {
         Ok(answer) => {
-            let output = if common.json { document(tool, answer.exit, None, answer.json) } else { answer.lines };
+            let output = if common.json { document(tool, answer.code, None, answer.json) } else { answer.lines };
             match write_out(&output) {
                 Err(e) if answer.deed => {
                     say.note(format_args!("the work is done, but its report could not be written: {e}"));
-                    answer.exit
+                    answer.code
                 }
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::CouldNot,
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::CouldNot.code(),
                 Err(e) => {
                     say.error(format_args!("standard output: {e}"));
-                    Exit::CouldNot
+                    Exit::CouldNot.code()
                 }
-                Ok(()) => answer.exit,
+                Ok(()) => answer.code,
             }
         }
         Err(stop) => {
             say.error(&stop);
             if common.json {
                 // The code and the line on stderr already tell; a failing stdout adds nothing.
-                let _ = write_out(&document(tool, stop.exit, Some(&stop.message), json!({})));
+                let _ = write_out(&document(tool, stop.exit.code(), Some(&stop.message), json!({})));
             }
-            stop.exit
+            stop.exit.code()
         }
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(code)
 }
 
-fn document(tool: &str, exit: Exit, error: Option<&str>, fields: Value) -> Vec<u8> {
-    let mut object = json!({ "schema": 1, "tool": tool, "exit": exit.code() });
+fn document(tool: &str, code: u8, error: Option<&str>, fields: Value) -> Vec<u8> {
+    let mut object = json!({ "schema": 1, "tool": tool, "exit": code });
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
         object.extend(fields);
         if let Some(error) = error {
@@ -157,13 +188,17 @@ fn write_out(bytes: &[u8]) -> io::Result<()> {
 fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let shown = error.render();
-        let text = if anstream_colours() { shown.ansi().to_string() } else { shown.to_string() };
-        return match write_out(text.as_bytes()) {
+        let text = if colours_stdout() { shown.ansi().to_string() } else { shown.to_string() };
+        return match write_out(format!("{}\n", text.trim_end()).as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(Exit::CouldNot.code()),
         };
     }
     let text = error.render().to_string();
+    if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
+        Say::quiet(tool).error(format_args!("what to work on is missing; see {tool} --help"));
+        return ExitCode::from(Exit::Usage.code());
+    }
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let rest: Vec<_> = text.lines().skip(1).map(str::trim).take_while(|l| !l.is_empty()).collect();
     let line = if rest.is_empty() { first } else { format!("{first} {}", rest.join(", ")) };
@@ -171,7 +206,7 @@ fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
     ExitCode::from(Exit::Usage.code())
 }
 
-fn anstream_colours() -> bool {
+fn colours_stdout() -> bool {
     use std::io::IsTerminal;
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

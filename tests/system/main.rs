@@ -1,1 +1,6 @@
-//! The system tests.
+//! The system tests: real upgrades on hosts with a real systemd.
+
+mod env;
+mod harness;
+#[path = "../support/material.rs"]
+mod material;

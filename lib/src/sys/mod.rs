@@ -5,9 +5,19 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+pub mod attrs;
+pub mod child;
+pub mod clock;
 pub mod durable;
+pub mod lock;
+pub mod intake;
+pub mod libc;
 pub mod process;
+pub mod landing;
+pub mod machine;
+pub mod net;
 pub mod say;
+pub mod signals;
 pub mod systemd;
 pub mod tool;
 

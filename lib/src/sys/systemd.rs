@@ -90,6 +90,11 @@ impl<'h> Systemd<'h> {
         self.ask("restart", vec!["restart".into()], unit, JOB).map(drop)
     }
 
+    /// Restarts `unit` if it is active, and waits for the job to end.
+    pub fn try_restart(&self, unit: &str) -> Result<(), SystemdError> {
+        self.ask("try-restart", vec!["try-restart".into()], unit, JOB).map(drop)
+    }
+
     /// Stops `unit` and waits for the job to end.
     pub fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         self.ask("stop", vec!["stop".into()], unit, JOB).map(drop)

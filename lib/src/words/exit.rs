@@ -44,6 +44,23 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// What the documented table says of the code, word for word.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, or the answer is yes",
+            Self::No => "the answer is no: checked and refused; nothing was changed",
+            Self::Usage => "the command line is wrong",
+            Self::CouldNot => {
+                "could not (I/O, permission, malformed input, systemd not answering); nothing was changed"
+            }
+            Self::Changed => "could not, and the host was changed: the message ends with the one command that mends it",
+            Self::TakenBack => "tried and taken back: the old generation is proven to run",
+            Self::NotNow => "not now, try again later: lock held, rate limit, network down",
+            Self::Deadline => "systemd or /proc never let us judge before the deadline",
+        }
+    }
 }
 
 /// An error that knows which exit code it means.

@@ -2,7 +2,16 @@
 
 pub mod digest;
 pub mod duration;
+pub mod elf;
 pub mod exit;
 pub mod filecaps;
+pub mod name;
+pub mod member;
 pub mod proof;
+pub mod sums;
 pub mod verdict;
+pub mod pattern;
+pub mod release;
+pub mod size;
+pub mod target;
+pub mod minisign;

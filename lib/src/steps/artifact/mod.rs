@@ -1,4 +1,10 @@
 //! From a release to trusted files: sources, evidence, and the store.
 
+pub mod fetch;
+pub mod evidence;
+pub mod extract;
+pub mod machine;
 pub mod origin;
+pub mod source;
 pub mod store;
+pub mod verify;

@@ -1,18 +1,22 @@
 //! The store: verified files by content, `<cache>/store/<sha256>/<name>`.
 //!
 //! The path says what the file is; whoever takes a file from it hashes the bytes again. Unverified bytes have no way in:
-//! the only door takes a [`Proven`], which only the evidence module makes.
+//! the only door, [`Store::admit`], takes a [`Proven`], which only the evidence module makes, and hashes what it writes.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 
+use super::evidence::Proven;
 use super::origin::Origin;
-use crate::sys::Host;
-use crate::words::digest::Digest;
+use crate::sys::{Host, durable, intake};
+use crate::words::digest::{Digest, Hashing};
+use crate::words::exit::{Coded, Exit};
+use crate::words::member::FileName;
 
 /// The name of the origin record in an object's folder.
 const RECORD: &str = ".origin.json";
@@ -30,6 +34,54 @@ pub struct Stored {
     pub digest: Digest,
     /// Where it came from.
     pub origin: Option<Origin>,
+}
+
+/// What the store did for a file that it admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// It is new.
+    New,
+    /// It was there already: the bytes were hashed again and are right.
+    Kept,
+    /// Something else was there under its name, and was replaced.
+    Replaced,
+}
+
+/// Why a file was not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A folder of the store can be written by others, so nothing in it could be trusted.
+    #[error(
+        "{path}: is not trusted as a store: it belongs to user {owner}, mode {mode:04o}; it must be yours and writable by nobody else"
+    )]
+    Untrusted {
+        /// The folder.
+        path: String,
+        /// Its owner's number.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The bytes that were written are not the bytes that were proven.
+    #[error("{path}: the bytes written are not the bytes that were proven (a failing disk or memory?)")]
+    Changed {
+        /// The file in the store.
+        path: String,
+    },
+    /// It could not be written.
+    #[error("{path}: can't be stored: {source}")]
+    Io {
+        /// The file in the store.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Coded for StoreError {
+    fn exit(&self) -> Exit {
+        Exit::CouldNot
+    }
 }
 
 impl Store {
@@ -57,6 +109,44 @@ impl Store {
         self.root.join(digest.to_string()).join(RECORD)
     }
 
+    /// Puts a proven file into the store under `name` with `mode`, its origin record beside it, and tells its path.
+    ///
+    /// The bytes are hashed while they are written. A file that is there already is hashed too: kept when it is right.
+    pub fn admit(
+        &self,
+        proven: &mut Proven,
+        name: &FileName,
+        mode: u32,
+        origin: &Origin,
+    ) -> Result<(PathBuf, Admitted), StoreError> {
+        let path = self.path(&proven.digest(), name.as_os_str());
+        let io = |source| StoreError::Io { path: path.display().to_string(), source };
+        let folder = durable::parent(&path);
+        for folder in [self.root.as_path(), folder] {
+            durable::make_dirs(folder, 0o755).map_err(io)?;
+            trusted(folder).map_err(io)??;
+        }
+        let there = fs::symlink_metadata(&path).is_ok();
+        // The record comes first, so that no file in the store is ever without one.
+        origin.write(&self.record(&proven.digest())).map_err(io)?;
+        if there && holds(&path, &proven.digest()) {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(io)?;
+            return Ok((path, Admitted::Kept));
+        }
+        let temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
+        let mut hashing = Hashing::new(temporary);
+        io::copy(proven.bytes().map_err(io)?, &mut hashing).map_err(io)?;
+        let (digest, _, temporary) = hashing.finish();
+        if digest != proven.digest() {
+            return Err(StoreError::Changed { path: path.display().to_string() });
+        }
+        temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(io)?;
+        temporary.as_file().sync_all().map_err(io)?;
+        temporary.persist(&path).map_err(|e| io(e.error))?;
+        durable::sync_dir(folder).map_err(io)?;
+        Ok((path, if there { Admitted::Replaced } else { Admitted::New }))
+    }
+
     /// What the store promises about `path`: `None` when it is not a path of this store, or when the store is not
     /// trustworthy for this user (every folder from the store down must belong to them and be writable by nobody else).
     pub fn lookup(&self, path: &Path) -> io::Result<Option<Stored>> {
@@ -72,11 +162,27 @@ impl Store {
         };
         let Some(digest) = digest.to_str().and_then(|text| text.parse::<Digest>().ok()) else { return Ok(None) };
         for folder in [root.as_path(), path.parent().unwrap_or(&root)] {
-            let meta = fs::metadata(folder)?;
-            if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
+            if trusted(folder)?.is_err() {
                 return Ok(None);
             }
         }
         Ok(Some(Stored { digest, origin: Origin::read(&self.record(&digest))? }))
     }
+}
+
+/// That `folder` belongs to this user and nobody else can write to it.
+fn trusted(folder: &Path) -> io::Result<Result<(), StoreError>> {
+    let meta = fs::metadata(folder)?;
+    if meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0 {
+        return Ok(Ok(()));
+    }
+    let path = folder.display().to_string();
+    Ok(Err(StoreError::Untrusted { path, owner: meta.uid(), mode: meta.mode() & 0o7777 }))
+}
+
+/// True when `path` is a regular file, no link to one, with this digest.
+fn holds(path: &Path, digest: &Digest) -> bool {
+    let regular = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    let found = || intake::open_regular(path).and_then(Digest::of_reader);
+    regular && found().is_ok_and(|(found, _)| found == *digest)
 }

@@ -1,0 +1,168 @@
+# upswap: the one door. `make help` lists what is behind it.
+# The names of folders and programs are those of the GNU coding standards; DESTDIR goes in front of every installed path.
+
+SHELL = /bin/sh
+CARGO = cargo
+
+prefix = /usr/local
+exec_prefix = $(prefix)
+bindir = $(exec_prefix)/bin
+sbindir = $(exec_prefix)/sbin
+libexecdir = $(exec_prefix)/libexec
+# Not $(prefix)/etc: the profiles belong to the host, wherever the tools are.
+sysconfdir = /etc
+datarootdir = $(prefix)/share
+mandir = $(datarootdir)/man
+systemdsystemunitdir = $(prefix)/lib/systemd/system
+INSTALL = install
+INSTALL_PROGRAM = $(INSTALL) -m 0755
+INSTALL_DATA = $(INSTALL) -m 0644
+program_transform_name = s,x,x,
+
+target = $(or $(CARGO_TARGET_DIR),target)
+# Where `make install` takes the tools from.
+built = $(target)/release
+
+BIN_TOOLS = fetch verify unit-render unit-diff svc-wait
+SBIN_TOOLS = swapbin setcap-keep rollback
+TOOLS = $(BIN_TOOLS) $(SBIN_TOOLS)
+# What `upswap NAME` runs. The dispatcher goes to bindir, and deps is for this source tree.
+SCRIPTS = $(filter-out deps upswap,$(notdir $(wildcard scripts/*)))
+UNITS = $(notdir $(wildcard systemd/*.service systemd/*.timer systemd/*.path systemd/*.target))
+PAGES = $(notdir $(wildcard man/*.[1578]))
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | sed 1q)
+
+DENY_VERSION = 0.20.2
+DENY = target/tools/bin/cargo-deny
+
+# The same everywhere: a script's, a page's or a program's installed name.
+transformed = $$(echo "$$name" | sed '$(program_transform_name)')
+libexec = $(libexecdir)/upswap
+pkgconf = $(sysconfdir)/upswap
+
+.DELETE_ON_ERROR:
+# Cargo uses all cores by itself, and apt-get takes one at a time.
+.NOTPARALLEL:
+
+.PHONY: all build demo test lint bench man install uninstall dist clean help \
+    rust lint-deps lint-rust lint-scripts lint-pages lint-licences
+
+all: build ## The same as build
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+	while IFS='|' read -r target what; do printf '  make %-10s %s\n' "$$target" "$$what"; done
+
+rust:
+	@scripts/deps rust
+
+build: rust ## Build the eight tools (optimised, into target/release)
+	@scripts/deps build
+	@echo '== build: the eight tools (a few minutes the first time)'
+	@$(CARGO) build --release --locked --bins
+
+demo: rust ## Show real upgrades of a service in a systemd container
+	@scripts/deps build test
+	@echo '== demo: building the tools and the demo service'
+	@$(CARGO) build --workspace --locked --bins
+	@tests/demo/run
+
+test: rust ## Run all tests: unit, cli, and system in containers
+	@scripts/deps build test
+	@echo '== test: unit, cli and system (some minutes the first time)'
+	@$(CARGO) test --workspace --locked
+
+lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
+
+lint-deps:
+	@scripts/deps build lint
+
+lint-rust:
+	@echo '== lint: layout'
+	@$(CARGO) fmt --all --check
+	@echo '== lint: clippy'
+	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+lint-scripts:
+	@echo '== lint: scripts'
+	@files=$$(shfmt -f $(wildcard scripts tests benches examples) .ci/run) && shellcheck $$files && shfmt -d $$files
+
+lint-pages:
+	@echo '== lint: man pages'
+	@mandoc -Tlint -W warning $(PAGES:%=man/%)
+	@$(CARGO) run --quiet --locked --example man -- --check
+
+lint-licences: $(DENY)
+	@echo '== lint: licences, banned crates, sources'
+	@$(DENY) --log-level error check licenses bans sources
+
+# An unoptimised build takes a minute instead of five, and the check is as fast.
+$(DENY):
+	@echo '== lint: building cargo-deny $(DENY_VERSION) (about a minute, once)'
+	@CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny
+
+bench: build ## Compare swapbin with what it replaces, on this machine
+	@scripts/deps test
+	@benches/swap $(built)
+
+man: rust ## Write the tools' man pages again from their --help
+	@scripts/deps build
+	@$(CARGO) run --quiet --locked --example man
+
+# Builds nothing, so that `sudo make install` leaves no files of root in the source tree.
+install: ## Install what `make` has built (DESTDIR, prefix and so on as GNU has them)
+	@for name in $(TOOLS); do \
+	    [ -x "$(built)/$$name" ] || { echo "install: $(built)/$$name is not built; run 'make' first" >&2; exit 2; }; \
+	done
+	@set -e; umask 022; \
+	$(INSTALL) -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(sbindir)" "$(DESTDIR)$(libexec)/tools" "$(DESTDIR)$(pkgconf)"; \
+	install_tool() { \
+	    $(INSTALL_PROGRAM) "$(built)/$$name" "$(DESTDIR)$$1/$(transformed)"; \
+	    to=$$(realpath -ms --relative-to="$(libexec)/tools" "$$1/$(transformed)"); \
+	    ln -sfn "$$to" "$(DESTDIR)$(libexec)/tools/$$name"; \
+	}; \
+	for name in $(BIN_TOOLS); do install_tool "$(bindir)"; done; \
+	for name in $(SBIN_TOOLS); do install_tool "$(sbindir)"; done; \
+	for name in $(SCRIPTS); do \
+	    $(INSTALL_PROGRAM) "scripts/$$name" "$(DESTDIR)$(libexec)/$$name"; \
+	    sed -i 's,/etc/upswap,$(pkgconf),g' "$(DESTDIR)$(libexec)/$$name"; \
+	done; \
+	name=upswap; dispatcher="$(DESTDIR)$(bindir)/$(transformed)"; \
+	$(INSTALL_PROGRAM) scripts/upswap "$$dispatcher"; \
+	to=$$(realpath -ms --relative-to="$(bindir)" "$(libexec)"); \
+	sed -i "s,^libexec=\.$$,libexec=$$to," "$$dispatcher"; \
+	for page in $(PAGES); do \
+	    section=$${page##*.}; name=$${page%.*}; \
+	    to="$(DESTDIR)$(mandir)/man$$section/$(transformed).$$section"; \
+	    $(INSTALL) -d "$(DESTDIR)$(mandir)/man$$section"; \
+	    $(INSTALL_DATA) "man/$$page" "$$to"; \
+	    sed -i 's,/etc/upswap,$(pkgconf),g' "$$to"; \
+	    gzip -n9f "$$to"; \
+	done; \
+	for name in $(UNITS); do \
+	    $(INSTALL) -d "$(DESTDIR)$(systemdsystemunitdir)"; \
+	    $(INSTALL_DATA) "systemd/$$name" "$(DESTDIR)$(systemdsystemunitdir)/$$name"; \
+	done
+
+uninstall: ## Remove what `make install` installed (profiles and state stay)
+	@for name in $(BIN_TOOLS) upswap; do rm -f "$(DESTDIR)$(bindir)/$(transformed)"; done; \
+	for name in $(SBIN_TOOLS); do rm -f "$(DESTDIR)$(sbindir)/$(transformed)"; done; \
+	for name in $(TOOLS); do rm -f "$(DESTDIR)$(libexec)/tools/$$name"; done; \
+	for name in $(SCRIPTS); do rm -f "$(DESTDIR)$(libexec)/$$name"; done; \
+	for page in $(PAGES); do \
+	    section=$${page##*.}; name=$${page%.*}; \
+	    rm -f "$(DESTDIR)$(mandir)/man$$section/$(transformed).$$section.gz"; \
+	done; \
+	for name in $(UNITS); do rm -f "$(DESTDIR)$(systemdsystemunitdir)/$$name"; done; \
+	for dir in "$(libexec)/tools" "$(libexec)" "$(pkgconf)"; do \
+	    [ ! -d "$(DESTDIR)$$dir" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$dir"; \
+	done
+
+dist: ## Pack the committed source tree (into target/dist)
+	@mkdir -p target/dist
+	@git archive --format=tar.gz -9 --prefix=upswap-$(VERSION)/ --output=target/dist/upswap-$(VERSION).tar.gz HEAD
+	@cd target/dist && sha256sum upswap-$(VERSION).tar.gz | tee SHA256SUMS
+
+clean: ## Remove what was built
+	@$(CARGO) clean

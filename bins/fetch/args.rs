@@ -1,0 +1,106 @@
+//! The command line of fetch.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+use upswap::report::Common;
+use upswap::words::duration::Span;
+use upswap::words::pattern::Pattern;
+use upswap::words::release::Version;
+use upswap::words::size::Size;
+use upswap::words::target::Target;
+
+/// Each works as printed.
+pub const EXAMPLES: &str = "\
+Examples:
+  The newest release's asset for this host, below the cache:
+    fetch gh:syncthing/syncthing
+  One asset of one release with its checksum list, to a folder:
+    fetch --asset 'syncthing-linux-{goarch}-{tag}.tar.gz' --sums sha256sum.txt.asc \\
+      --into /tmp/new gh:syncthing/syncthing@v2.0.0
+  Only if there is something newer (exit 1 when there is not):
+    fetch --newer-than v1.30.0 gh:syncthing/syncthing@v1
+  An address with a version; it can't tell what is the latest:
+    fetch 'https://go.dev/dl/go{version}.{os}-{goarch}.tar.gz@1.25.0'
+  What a repository has:
+    fetch --list --pre gh:syncthing/syncthing
+";
+
+/// Fetch a release's assets to a folder and print their paths
+///
+/// SOURCE is gh:OWNER/REPO[@SELECTOR] (GITHUB_API_URL for GitHub Enterprise; GITHUB_TOKEN or GH_TOKEN), an https:// address
+/// with placeholders and @VERSION behind it, a folder DIR[@SELECTOR] that holds releases as DIR/VERSION/ or as fetch left
+/// them, or a file. A SELECTOR is latest (the default), a prefix such as v1 or v1.2, or a tag; latest and prefixes pick the
+/// highest version, and pre-releases only with --pre.
+///
+/// Nothing is printed, and no file has its name, before everything is whole and on disk. Exit 1: no such release, no asset
+/// for this host or several, nothing newer. Exit 75: still being published, rate limit, network down; try again later.
+#[derive(Parser, Debug)]
+#[command(
+    name = "fetch",
+    version = upswap::report::VERSION,
+    about,
+    long_about,
+    after_help = EXAMPLES,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub struct Args {
+    /// Where from, and which release
+    #[arg(value_name = "SOURCE")]
+    pub source: OsString,
+    /// Fetch the one asset of this name; * and {version} {tag} {os} {arch} {goarch} {target} {libc} may stand in it [default: the one that fits]
+    #[arg(long = "asset", value_name = "PATTERN")]
+    pub assets: Vec<Pattern>,
+    /// Fetch this checksum list too and leave it beside the assets
+    #[arg(long, value_name = "NAME")]
+    pub sums: Vec<Pattern>,
+    /// Fetch this signature too and leave it beside the assets
+    #[arg(long, value_name = "NAME")]
+    pub sig: Vec<Pattern>,
+    /// Folder for the files [default: one for the release, below the cache]
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+    /// Machine to fetch for, such as aarch64-unknown-linux-musl [default: this one]
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<Target>,
+    /// Let latest and prefixes pick pre-releases
+    #[arg(long)]
+    pub pre: bool,
+    /// Print the releases that SOURCE has, the highest version first, and fetch nothing
+    #[arg(long, conflicts_with_all = ["assets", "sums", "sig", "into", "target", "max_size"])]
+    pub list: bool,
+    /// Answer 1 unless the release is newer than this version
+    #[arg(long, value_name = "VERSION")]
+    pub newer_than: Option<Version>,
+    /// Print NUL instead of newline behind each path
+    #[arg(short = '0', long = "null")]
+    pub null: bool,
+    /// Send this header to SOURCE's own host, or with @FILE each line of FILE, which keeps secrets off the command line
+    #[arg(long = "header", value_name = "NAME: VALUE", help_heading = "Network options")]
+    pub headers: Vec<String>,
+    /// Trust the CA certificates in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", help_heading = "Network options")]
+    pub cacert: Option<PathBuf>,
+    /// Allow http:// addresses; a redirect from https to http is refused all the same
+    #[arg(long, help_heading = "Network options")]
+    pub allow_http: bool,
+    /// Most bytes of one file; K, M, G or T may follow
+    #[arg(long, value_name = "SIZE", default_value = "2G", help_heading = "Network options")]
+    pub max_size: Size,
+    /// Time for everything; a server that is silent for 30 s is given up before
+    #[arg(long, value_name = "TIME", default_value = "30min", help_heading = "Network options")]
+    pub timeout: Span,
+    /// How often a request that met a busy server or a broken connection is tried again
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, help_heading = "Network options")]
+    pub retry: u32,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}

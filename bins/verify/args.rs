@@ -1,0 +1,103 @@
+//! The command line of verify.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use upswap::report::Common;
+use upswap::steps::artifact::evidence::{Evidence, KeyPlace, NoEvidence};
+use upswap::words::digest::Digest;
+use upswap::words::elf::Machine;
+use upswap::words::member::{FileName, Wanted};
+
+/// The examples in --help and in the man page; a test runs each of them as it is printed.
+pub const EXAMPLES: &str = "\
+Examples:
+  Take two programs out of a release whose list is signed:
+    verify --sums SHA256SUMS --minisign release.pub --extract rune,runed rune_linux_amd64.tar.gz
+  Is this the file that the list means? Store nothing:
+    verify --check --sums SHA256SUMS rune_linux_amd64.tar.gz
+  Verify what fetch printed:
+    fetch gh:runestack/rune --sums SHA256SUMS | verify --sums SHA256SUMS --extract rune --files-from -
+";
+
+/// Prove files by evidence and put them, or members of them, into the store
+///
+/// Each FILE is copied into a file that nobody else can open, and that copy is proven: by a checksum list, a digest, a
+/// signature, or several of these, which must all hold. From it the wanted members are taken; what is stored must be a
+/// program for this machine and its glibc, a script, or text. The paths in the store are printed, one a line, when all
+/// is good, and nothing is printed otherwise.
+///
+/// A list or signature whose name holds no '/' is looked up beside FILE; ./NAME is the current folder. Keys are not.
+/// With --sums a signature speaks of the list, and an entry speaks of FILE when the last part of its name is FILE's.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "verify",
+    version = upswap::report::VERSION,
+    after_help = EXAMPLES,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub struct Args {
+    /// Checksum list (GNU or BSD form, SHA-256) that has an entry for each FILE
+    #[arg(long, value_name = "LIST", help_heading = "Evidence")]
+    pub sums: Option<PathBuf>,
+    /// Digest of the one FILE, 64 hexadecimal digits
+    #[arg(long, value_name = "HEX", help_heading = "Evidence")]
+    pub sha256: Option<Digest>,
+    /// Minisign public key, in base64 or as a .pub file, that signed LIST, or each FILE without --sums
+    #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().map(KeyPlace::from), help_heading = "Evidence")]
+    pub minisign: Option<KeyPlace>,
+    /// Signature file [default: name of what is signed + .minisig]
+    #[arg(long, value_name = "NAME", requires = "minisign", help_heading = "Evidence")]
+    pub sig: Option<PathBuf>,
+
+    /// Files to take from an archive: NAME is the member of that path or whose path ends in /NAME; MEMBER, when it is
+    /// called otherwise there, ./MEMBER its whole path; a FILE that is no archive is stored as NAME
+    #[arg(
+        long,
+        value_name = "NAME[=MEMBER]",
+        value_delimiter = ',',
+        value_parser = OsStringValueParser::new().try_map(Wanted::parse)
+    )]
+    pub extract: Vec<Wanted>,
+    /// Name to store the one FILE under; its name in the evidence too when FILE is -
+    #[arg(long = "as", value_name = "NAME", value_parser = OsStringValueParser::new().try_map(FileName::parse))]
+    pub name: Option<FileName>,
+    /// Machine that programs must be for, as a target triple or its first part, instead of this host; the loader and
+    /// glibc of that machine are not known and not checked
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<Machine>,
+    /// Check the evidence alone, store nothing, and print the FILEs that hold
+    #[arg(long, conflicts_with_all = ["extract", "target"])]
+    pub check: bool,
+
+    /// Read the names of the FILEs from LIST, one a line; - is standard input
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["files", "files0_from"])]
+    pub files_from: Option<PathBuf>,
+    /// Read the names of the FILEs from LIST, each ended by NUL; - is standard input
+    #[arg(long, value_name = "LIST", conflicts_with = "files")]
+    pub files0_from: Option<PathBuf>,
+    /// End each printed path with NUL, not newline
+    #[arg(short = '0', long)]
+    pub null: bool,
+    /// Files to verify; - is the bytes on standard input
+    #[arg(value_name = "FILE", required_unless_present_any = ["files_from", "files0_from"])]
+    pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl Args {
+    /// The evidence that was given.
+    pub fn evidence(&self) -> Result<Evidence, NoEvidence> {
+        Evidence::given(self.sums.clone(), self.sha256, self.minisign.clone(), self.sig.clone())
+    }
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}

@@ -1,0 +1,439 @@
+//! Named regular files out of a proven archive; nothing else of it is used, and it says nothing about owner, mode or place.
+//!
+//! The kind of archive is told by its first bytes, never by its name. The whole archive is read to its end before any
+//! member counts: one that is cut off, goes on behind its end, names a path outside, or holds a member twice is refused.
+
+mod tar;
+mod zip;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::os::unix::ffi::OsStrExt;
+
+use super::evidence::Proven;
+use crate::sys::{Host, intake};
+use crate::words::exit::{Coded, Exit};
+use crate::words::member::{self, Wanted};
+
+/// The most that one member may hold, in bytes.
+const MEMBER: u64 = 1 << 30;
+/// The most that a whole archive may unpack to, in bytes.
+const TOTAL: u64 = 4 << 30;
+/// The most members an archive may hold.
+const MEMBERS: usize = 1_000_000;
+/// The largest window that a zstd stream may ask for, as a power of two (zstd(1), `--long`).
+const ZSTD_WINDOW: u32 = 27;
+/// The most memory that an xz stream may ask for, in bytes; `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
+
+/// Why nothing was taken from an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The archive is not whole, not well-formed, or hostile.
+    #[error("{archive}: refused: {why}")]
+    Refused {
+        /// The archive.
+        archive: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A wanted member is not there, or is no regular file, or is there more than once.
+    #[error("{archive}: '{wanted}': {why}")]
+    Member {
+        /// The archive, or how many of them.
+        archive: String,
+        /// The wanted name.
+        wanted: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The copy of the archive could not be read, or no place was left for a member.
+    #[error("{archive}: can't be unpacked: {source}")]
+    Io {
+        /// The archive.
+        archive: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Coded for ExtractError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Refused { .. } | Self::Member { .. } => Exit::No,
+            Self::Io { .. } => Exit::CouldNot,
+        }
+    }
+}
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Regular,
+    Directory,
+    Other(&'static str),
+}
+
+/// A member that a [`Wanted`] means.
+#[derive(Debug)]
+pub struct Member {
+    /// Its path, in normal form.
+    path: Vec<u8>,
+    kind: Kind,
+    /// Its bytes, when it is a regular file.
+    bytes: Option<Proven>,
+    /// True for a file that is no archive, and so is its own only member.
+    bare: bool,
+}
+
+/// What an archive holds of the wanted files, and what else, for messages.
+#[derive(Debug, Default)]
+pub struct Contents {
+    archive: String,
+    members: Vec<Member>,
+    others: Vec<String>,
+}
+
+/// Reads the whole of `asset`, called `name`, and takes copies of the members that any of `wanted` means.
+pub fn contents(host: &Host, asset: &mut Proven, name: &OsStr, wanted: &[Wanted]) -> Result<Contents, ExtractError> {
+    let archive = name.to_string_lossy().into_owned();
+    let io = |source| ExtractError::Io { archive: archive.clone(), source };
+    let whole = asset.again().map_err(io)?;
+    let format = Format::of(asset.bytes().map_err(io)?).map_err(io)?;
+    let mut sieve = Sieve { host, asset: &whole, wanted, count: 0, contents: Contents::default() };
+    sieve.contents.archive.clone_from(&archive);
+    let file = asset.bytes().map_err(io)?;
+    let read = match format {
+        Format::Bare => {
+            let path = name.as_bytes().to_vec();
+            let bytes = whole.again().map_err(io)?;
+            sieve.contents.members.push(Member { path, kind: Kind::Regular, bytes: Some(bytes), bare: true });
+            Ok(())
+        }
+        Format::Zip => zip::scan(file, &mut sieve),
+        Format::Tar => tar::scan(BufReader::new(file), &mut sieve),
+        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::new(file)), &mut sieve),
+        Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, &mut sieve)),
+        Format::Xz => xz(file).and_then(|stream| tar::scan(stream, &mut sieve)),
+    };
+    read.map_err(|trouble| trouble.of(&archive))?;
+    Ok(sieve.contents)
+}
+
+/// For each of `wanted` the one member that is meant, from all the archives together.
+pub fn pick(wanted: &[Wanted], archives: &[Contents]) -> Result<Vec<(usize, Proven)>, ExtractError> {
+    let all = match archives {
+        [one] => one.archive.clone(),
+        many => format!("{} files", many.len()),
+    };
+    let alone = wanted.len() == 1 && archives.len() == 1;
+    wanted.iter().map(|wanted| pick_one(wanted, archives, alone, &all)).collect()
+}
+
+fn pick_one(wanted: &Wanted, archives: &[Contents], alone: bool, all: &str) -> Result<(usize, Proven), ExtractError> {
+    let name = wanted.name().as_os_str().to_string_lossy().into_owned();
+    let meant = |member: &Member| {
+        if member.bare {
+            wanted.is_meant_by_bare(OsStr::from_bytes(&member.path), alone)
+        } else {
+            wanted.is_meant_by(&member.path)
+        }
+    };
+    let found: Vec<(usize, &Member)> = archives
+        .iter()
+        .enumerate()
+        .flat_map(|(index, contents)| contents.members.iter().map(move |member| (index, member)))
+        .filter(|(_, member)| meant(member))
+        .collect();
+    let path = |member: &Member| String::from_utf8_lossy(&member.path).into_owned();
+    let refused = |why| ExtractError::Member { archive: all.to_owned(), wanted: name.clone(), why };
+    // A folder of the wanted name beside the file itself is usual (`rune/rune`); one in its place is not.
+    let files: Vec<_> = found.iter().filter(|(_, member)| member.kind != Kind::Directory).collect();
+    match files.as_slice() {
+        [] if !found.is_empty() => Err(refused("is a folder, not a regular file".to_owned())),
+        [] => Err(refused(format!("no such member; {}", holds(archives)))),
+        [(index, member)] => match (&member.bytes, member.kind) {
+            _ if found.iter().any(|(_, other)| other.kind == Kind::Directory && other.path == member.path) => {
+                Err(refused("is there twice, once as a folder".to_owned()))
+            }
+            (Some(bytes), Kind::Regular) => {
+                let archive = all.to_owned();
+                bytes.again().map(|bytes| (*index, bytes)).map_err(|source| ExtractError::Io { archive, source })
+            }
+            (_, Kind::Other(what)) => Err(refused(format!("is {what}, not a regular file"))),
+            _ => Err(refused("is not a regular file".to_owned())),
+        },
+        [(_, first), .., (_, last)] if first.path == last.path => Err(refused("is there more than once".to_owned())),
+        [(_, first), .., (_, last)] => {
+            let (first, last) = (path(first), path(last));
+            Err(refused(format!("both '{first}' and '{last}' match; name one as {name}=./{first}")))
+        }
+    }
+}
+
+fn holds(archives: &[Contents]) -> String {
+    const SHOWN: usize = 8;
+    let bare = archives.iter().flat_map(|c| c.members.iter().filter(|m| m.bare)).count();
+    if bare == archives.len() {
+        return "it is a bare file and no archive".to_owned();
+    }
+    let mut names: Vec<_> = archives
+        .iter()
+        .flat_map(|c| {
+            let members = c.members.iter().map(|m| String::from_utf8_lossy(&m.path).into_owned());
+            members.chain(c.others.iter().cloned()).collect::<Vec<_>>()
+        })
+        .collect();
+    names.sort();
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    let more = if more > 0 { " and more" } else { "" };
+    if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}{more}", names.join(", ")) }
+}
+
+/// What a stream of members goes through: counts them, judges their paths, keeps copies of the wanted ones.
+struct Sieve<'s> {
+    host: &'s Host,
+    asset: &'s Proven,
+    wanted: &'s [Wanted],
+    count: usize,
+    contents: Contents,
+}
+
+impl Sieve<'_> {
+    /// True when a member of this path is wanted; a hostile path is left to [`Sieve::member`].
+    fn wants(&self, path: &[u8]) -> bool {
+        member::normal(path).is_ok_and(|normal| self.wanted.iter().any(|wanted| wanted.is_meant_by(&normal)))
+    }
+
+    /// The next member of the archive. Its bytes are read only when it is wanted.
+    fn member(&mut self, path: &[u8], kind: Kind, size: u64, bytes: &mut dyn Read) -> Result<(), Trouble> {
+        const LISTED: usize = 20;
+        self.count += 1;
+        if self.count > MEMBERS {
+            return Err(Trouble::refused(format!("it holds more than {MEMBERS} members")));
+        }
+        let Ok(normal) = member::normal(path) else {
+            let path = String::from_utf8_lossy(path);
+            return Err(Trouble::refused(format!("member '{path}' points outside of the archive")));
+        };
+        if !self.wanted.iter().any(|wanted| wanted.is_meant_by(&normal)) {
+            if kind == Kind::Regular && self.contents.others.len() < LISTED {
+                self.contents.others.push(String::from_utf8_lossy(&normal).into_owned());
+            }
+            return Ok(());
+        }
+        let bytes = match kind {
+            Kind::Regular => Some(self.take(&normal, size, bytes)?),
+            _ => None,
+        };
+        // Wanted members are few in an honest archive; thousands of folders of one name need no memory either.
+        if self.contents.members.len() >= 64 {
+            return Err(Trouble::refused("more than 64 of its members match".to_owned()));
+        }
+        self.contents.members.push(Member { path: normal, kind, bytes, bare: false });
+        Ok(())
+    }
+
+    fn take(&self, path: &[u8], size: u64, bytes: &mut dyn Read) -> Result<Proven, Trouble> {
+        let shown = String::from_utf8_lossy(path);
+        let too_large = || Trouble::refused(format!("member '{shown}' is larger than {} MiB", MEMBER >> 20));
+        if size > MEMBER {
+            return Err(too_large());
+        }
+        let mut copy = intake::unnamed(self.host).map_err(Trouble::Io)?;
+        let mut bytes = Source { inner: bytes, failed: None };
+        match intake::copy_at_most(&mut bytes, &mut copy, MEMBER) {
+            Ok(copied) if copied == size => Proven::part_of(self.asset, copy).map_err(Trouble::Io),
+            Ok(_) => Err(Trouble::refused(format!("member '{shown}' does not have the size it claims"))),
+            Err(e) => match bytes.failed {
+                Some(failed) => Err(Trouble::reading(&failed)),
+                None if e.kind() == io::ErrorKind::FileTooLarge => Err(too_large()),
+                None => Err(Trouble::Io(e)),
+            },
+        }
+    }
+}
+
+/// Keeps a reader's error apart from a writer's: a broken archive is refused, a full disk is not the archive's fault.
+struct Source<'r> {
+    inner: &'r mut dyn Read,
+    failed: Option<io::Error>,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).inspect_err(|e| {
+            if e.kind() != io::ErrorKind::Interrupted {
+                let copy = e
+                    .raw_os_error()
+                    .map_or_else(|| io::Error::new(e.kind(), e.to_string()), io::Error::from_raw_os_error);
+                self.failed = Some(copy);
+            }
+        })
+    }
+}
+
+/// What stopped the reading of an archive, before its name is put in front.
+enum Trouble {
+    Refused(String),
+    Io(io::Error),
+}
+
+impl Trouble {
+    fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(why.into())
+    }
+
+    /// An error while the archive was read. One of the operating system's is about this host; any other about the archive.
+    fn reading(error: &io::Error) -> Self {
+        if let Some(code) = error.raw_os_error() {
+            return Self::Io(io::Error::from_raw_os_error(code));
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::refused("it is cut off"),
+            io::ErrorKind::FileTooLarge => Self::refused(error.to_string()),
+            _ => Self::refused(format!("it is damaged, or goes on behind its end: {error}")),
+        }
+    }
+
+    fn of(self, archive: &str) -> ExtractError {
+        let archive = archive.to_owned();
+        match self {
+            Self::Refused(why) => ExtractError::Refused { archive, why },
+            Self::Io(source) => ExtractError::Io { archive, source },
+        }
+    }
+}
+
+/// A stream that ends with an error when it gives more than [`TOTAL`] bytes.
+struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Capped<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, left: TOTAL }
+    }
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::FileTooLarge, format!("it unpacks to more than {} MiB", TOTAL >> 20))
+        })?;
+        Ok(n)
+    }
+}
+
+fn zstd(file: &mut File) -> Result<impl Read + use<'_>, Trouble> {
+    let mut stream = zstd::Decoder::new(file).map_err(|e| Trouble::reading(&e))?;
+    stream.window_log_max(ZSTD_WINDOW).map_err(|e| Trouble::reading(&e))?;
+    Ok(stream)
+}
+
+fn xz(file: &mut File) -> Result<impl Read + use<'_>, Trouble> {
+    let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
+        .map_err(|e| Trouble::reading(&e.into()))?;
+    Ok(liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream))
+}
+
+/// True when `file` is an archive that could be extracted from.
+pub(super) fn is_archive(file: &mut File) -> io::Result<bool> {
+    Format::of(file).map(|format| format != Format::Bare)
+}
+
+/// The kind of a file, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Gzip,
+    Zstd,
+    Xz,
+    Zip,
+    Tar,
+    Bare,
+}
+
+impl Format {
+    /// Tells the kind of `file`, which is then at its start again.
+    fn of(file: &mut File) -> io::Result<Self> {
+        let mut start = Vec::new();
+        file.by_ref().take(512).read_to_end(&mut start)?;
+        file.rewind()?;
+        Ok(match start.as_slice() {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // A plain frame, or a skippable one in front (RFC 8878, sections 3.1.1 and 3.1.2).
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
+            block if tar::is_header(block) => Self::Tar,
+            _ => Self::Bare,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence::Evidence;
+    use super::*;
+    use crate::words::digest::Digest;
+    use std::io::Write;
+    use std::path::Path;
+
+    fn taken(host: &Host, bytes: &[u8]) -> Result<Vec<(usize, Proven)>, ExtractError> {
+        let mut copy = tempfile::tempfile().unwrap();
+        copy.write_all(bytes).unwrap();
+        let evidence = Evidence::given(None, Some(Digest::of(bytes)), None, None).unwrap();
+        let (mut asset, _) = evidence.judge().unwrap().prove(Path::new("a"), OsStr::new("a"), copy).unwrap();
+        let wanted = [Wanted::parse("rune").unwrap()];
+        let contents = contents(host, &mut asset, OsStr::new("a"), &wanted)?;
+        pick(&wanted, &[contents])
+    }
+
+    fn archive() -> Vec<u8> {
+        let mut builder = ::tar::Builder::new(Vec::new());
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(4);
+        builder.append_data(&mut header, "v1/rune", &b"1234"[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn no_flip_and_no_cut_of_a_compressed_archive_gives_other_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::below(root.path());
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&archive()).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(&archive()).unwrap();
+        let mut zipped = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zipped.start_file("v1/rune", ::zip::write::SimpleFileOptions::default()).unwrap();
+        zipped.write_all(b"1234").unwrap();
+        for good in [gz.finish().unwrap(), xz.finish().unwrap(), zipped.finish().unwrap().into_inner()] {
+            let right = taken(&host, &good).unwrap();
+            assert_eq!(right[0].1.digest(), Digest::of(b"1234"));
+            // The first six bytes tell the kind; without them the file is a bare one.
+            for bit in 6 * 8..good.len() * 8 {
+                let mut flipped = good.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                // A flip in a time stamp or a flag that means nothing changes nothing.
+                if let Ok(found) = taken(&host, &flipped) {
+                    assert_eq!(found[0].1.digest(), Digest::of(b"1234"), "bit {bit}");
+                }
+            }
+            for len in 8..good.len() {
+                assert!(taken(&host, &good[..len]).is_err(), "{len} of {}", good.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_unpacks_to_more_than_the_cap_is_refused() {
+        let mut capped = Capped { inner: io::repeat(0), left: 1000 };
+        let ended = io::copy(&mut capped, &mut io::sink()).unwrap_err();
+        assert!(matches!(Trouble::reading(&ended), Trouble::Refused(why) if why.contains("unpacks to more")));
+    }
+}

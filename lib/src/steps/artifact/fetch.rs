@@ -1,0 +1,396 @@
+//! fetch: a release's assets to a folder, each whole or not at all, with a record of where it came from.
+
+mod choose;
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use fs_err as fs;
+use serde_json::{Value, json};
+
+use super::origin::Origin;
+use super::source::{Asset, Place, Release, Source, SourceError, plain};
+use crate::sys::landing::{Landed, Landing, sweep};
+use crate::sys::net::{Net, NetError, Policy};
+use crate::sys::say::Say;
+use crate::sys::{Host, durable};
+use crate::words::digest::Digest;
+use crate::words::exit::{Coded, Exit};
+use crate::words::pattern::Pattern;
+use crate::words::release::{AssetName, BadName, Channel, Tag, Version, is_prerelease, newest_first};
+use crate::words::size::Size;
+use crate::words::target::Target;
+
+/// What to fetch, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where from, and which release.
+    pub source: Source,
+    /// Which assets; without any, the one that fits `target`.
+    pub assets: Vec<Pattern>,
+    /// What to fetch beside them: checksum lists and signatures.
+    pub sidecars: Vec<Pattern>,
+    /// The machine the assets are for.
+    pub target: Target,
+    /// Whether pre-releases may be picked.
+    pub channel: Channel,
+    /// The version that must be exceeded.
+    pub newer_than: Option<Version>,
+    /// Where to; a folder below the cache when absent.
+    pub into: Option<PathBuf>,
+    /// The most bytes of one file.
+    pub max_size: Size,
+    /// How the network is used.
+    pub policy: Policy,
+}
+
+/// What was fetched.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The release's tag, if it has one.
+    pub tag: Option<Tag>,
+    /// The assets, in the order asked for.
+    pub assets: Vec<File>,
+    /// The checksum lists and signatures beside them.
+    pub sidecars: Vec<File>,
+}
+
+/// One file that is there now, whole.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its name.
+    pub name: AssetName,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest as it was received.
+    pub digest: Digest,
+    /// Where it came from: an address without secrets, or a path.
+    pub from: String,
+}
+
+impl Fetched {
+    /// The fields of fetch's `--json` answer.
+    #[must_use]
+    pub fn json(&self, request: &Request) -> Value {
+        let file = |file: &File| {
+            json!({
+                "name": file.name.as_str(),
+                "path": file.path.to_string_lossy(),
+                "size": file.size,
+                "digest": file.digest,
+                "url": file.from,
+            })
+        };
+        json!({
+            "source": request.source.spelling(),
+            "tag": self.tag.as_ref().map(Tag::as_str),
+            "version": self.tag.as_ref().map(Tag::version_text),
+            "assets": self.assets.iter().map(file).collect::<Vec<_>>(),
+            "sidecars": self.sidecars.iter().map(file).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The fields of the `--json` answer of `fetch --list`.
+#[must_use]
+pub fn listed(request: &Request, releases: &[Release]) -> Value {
+    let release = |release: &Release| {
+        let assets = release.assets.iter().flatten().map(|asset| asset.name.as_str());
+        json!({
+            "tag": release.tag.as_ref().map(Tag::as_str),
+            "version": release.tag.as_ref().map(Tag::version_text),
+            "prerelease": is_prerelease(release),
+            "published": release.published,
+            "assets": assets.collect::<Vec<_>>(),
+        })
+    };
+    json!({ "source": request.source.spelling(), "releases": releases.iter().map(release).collect::<Vec<_>>() })
+}
+
+/// Why nothing was fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The source gave no release.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The network failed.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The release is not newer than asked for.
+    #[error("{source_name}: nothing newer: {found}")]
+    NothingNewer {
+        /// The source.
+        source_name: String,
+        /// What there is instead.
+        found: String,
+    },
+    /// The release can't be compared.
+    #[error("{source_name}: '{tag}' names no version, so nobody can tell whether it is newer")]
+    Unordered {
+        /// The source.
+        source_name: String,
+        /// The release's tag.
+        tag: String,
+    },
+    /// The release has no asset for this machine, or none of that name.
+    #[error("{release}: no asset {wanted}; it has {has}")]
+    NoAsset {
+        /// Source and tag.
+        release: String,
+        /// What was looked for.
+        wanted: String,
+        /// What there is.
+        has: String,
+    },
+    /// Several assets fit.
+    #[error("{release}: {} assets fit {wanted}: {}; name one with --asset", names.len(), names.join(", "))]
+    Several {
+        /// Source and tag.
+        release: String,
+        /// What was looked for.
+        wanted: String,
+        /// All that fit.
+        names: Vec<String>,
+    },
+    /// The release is visible, its assets are not all there yet.
+    #[error("{release}: still being published: {missing}; try again in some minutes")]
+    Publishing {
+        /// Source and tag.
+        release: String,
+        /// What is not there yet.
+        missing: String,
+    },
+    /// An asset's name is no plain file name.
+    #[error("{release}: {why}")]
+    Name {
+        /// Source and tag.
+        release: String,
+        /// Why it is refused.
+        why: BadName,
+    },
+    /// The bytes are not those that the source announced.
+    #[error("{from}: its SHA-256 is {got}, the release says {expected}; refused")]
+    Digest {
+        /// Where it came from.
+        from: String,
+        /// What it is.
+        got: Digest,
+        /// What it should be.
+        expected: Digest,
+    },
+    /// A file of the source is larger than is taken.
+    #[error("{path}: larger than {cap}; raise --max-size if that is right", path = .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is taken.
+        cap: Size,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: could not be fetched: {why}", path = .path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
+}
+
+impl Coded for FetchError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Source(e) => e.exit(),
+            Self::Net(e) => e.exit(),
+            Self::NothingNewer { .. } | Self::NoAsset { .. } | Self::Several { .. } => Exit::No,
+            Self::Publishing { .. } => Exit::NotNow,
+            Self::Unordered { .. }
+            | Self::Name { .. }
+            | Self::Digest { .. }
+            | Self::TooLarge { .. }
+            | Self::File { .. } => Exit::CouldNot,
+        }
+    }
+}
+
+/// A file on its way: on disk already, or received and without its name yet.
+enum Got {
+    Kept(File),
+    New(File, Landed),
+}
+
+/// Fetches what is asked for. Nothing has its final name before everything is whole and on disk.
+pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
+    let net = Net::open(request.policy.clone())?;
+    let release = request.source.release(request.channel, &request.target, &net, say)?;
+    exceeds(&release, request)?;
+    let chosen = choose::choose(&release, request, say)?;
+    let dir = match &request.into {
+        Some(dir) => dir.clone(),
+        None => {
+            let version = release.tag.as_ref().map_or("unversioned".to_owned(), |tag| plain(tag.as_str()));
+            host.cache().join("fetch").join(request.source.folder()).join(version)
+        }
+    };
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |why| FetchError::File { path, why }
+    };
+    durable::make_dirs(&dir, 0o755).map_err(at(&dir))?;
+    sweep(&dir).map_err(at(&dir))?;
+
+    let wanted = chosen.assets.iter().chain(&chosen.sidecars);
+    let got = wanted.map(|(name, asset)| receive(&dir, name, asset, request, &net, say));
+    let mut files = Vec::new();
+    for got in got.collect::<Result<Vec<_>, _>>()? {
+        let file = match got {
+            Got::Kept(file) => file,
+            Got::New(file, landed) => {
+                landed.settle(&file.path).map_err(at(&file.path))?;
+                file
+            }
+        };
+        files.push(file);
+    }
+    let sidecars = files.split_off(chosen.assets.len());
+    for file in &files {
+        let record = Origin::beside(&file.path);
+        write_record(&record, file, &release, request).map_err(at(&record))?;
+    }
+    Ok(Fetched { tag: release.tag, assets: files, sidecars })
+}
+
+/// Every release that the request admits, the highest version first.
+pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
+    let net = Net::open(request.policy.clone())?;
+    let mut releases = request.source.releases(request.channel, &net, say)?;
+    newest_first(&mut releases);
+    if let Some(floor) = &request.newer_than {
+        let newest = releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
+        releases.retain(|release| release.tag.as_ref().and_then(Tag::version).is_some_and(|version| version > floor));
+        if releases.is_empty() {
+            let found = newest.unwrap_or_else(|| "there is no release".to_owned());
+            return Err(FetchError::NothingNewer { source_name: request.source.spelling().to_owned(), found });
+        }
+    }
+    if releases.is_empty() {
+        let what = "no release there, or only pre-releases (see --pre)".to_owned();
+        return Err(SourceError::NoRelease { spelling: request.source.spelling().to_owned(), what }.into());
+    }
+    Ok(releases)
+}
+
+fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {
+    let Some(floor) = &request.newer_than else { return Ok(()) };
+    let source_name = request.source.spelling().to_owned();
+    let tag = release.tag.as_ref().map_or("a file without a version", Tag::as_str).to_owned();
+    match release.tag.as_ref().and_then(Tag::version) {
+        Some(version) if version > floor => Ok(()),
+        Some(_) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
+        None => Err(FetchError::Unordered { source_name, tag }),
+    }
+}
+
+/// Gets one file's bytes into `dir`, or finds that they are there already.
+fn receive(
+    dir: &Path,
+    name: &AssetName,
+    asset: &Asset,
+    request: &Request,
+    net: &Net,
+    say: &Say,
+) -> Result<Got, FetchError> {
+    let path = dir.join(name.as_str());
+    let from = match &asset.place {
+        Place::Net(ask) => ask.url.to_string(),
+        Place::File(path) => path.display().to_string(),
+    };
+    let file = |digest, size| File { name: name.clone(), path: path.clone(), size, digest, from: from.clone() };
+    if let Some(expected) = asset.digest
+        && let Some(size) = holds(&path, &expected)
+    {
+        say.detail(format_args!("{}: is there already, and its SHA-256 is the release's", path.display()));
+        return Ok(Got::Kept(file(expected, size)));
+    }
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |why| FetchError::File { path, why }
+    };
+    if asset.size.is_some_and(|size| size > request.max_size.0)
+        && let Place::Net(ask) = &asset.place
+    {
+        return Err(NetError::TooLarge { url: ask.url.clone(), cap: request.max_size }.into());
+    }
+    let mut landing = Landing::in_dir(dir, name.as_str(), say).map_err(at(dir))?;
+    match &asset.place {
+        Place::Net(ask) => net.save(ask, asset.size, request.max_size, &mut landing, say).map_err(|e| match e {
+            NetError::Write(why) => FetchError::File { path: path.clone(), why },
+            e => e.into(),
+        })?,
+        Place::File(source) => copy(source, request.max_size, &mut landing)?,
+    }
+    let landed = landing.finish().map_err(at(&path))?;
+    if let Some(expected) = asset.digest.filter(|expected| *expected != landed.digest) {
+        return Err(FetchError::Digest { from, got: landed.digest, expected });
+    }
+    say.detail(format_args!("{from}: {} bytes, SHA-256 {}", landed.len, landed.digest));
+    Ok(Got::New(file(landed.digest, landed.len), landed))
+}
+
+/// The size of the regular file at `path` if its digest is `expected`.
+fn holds(path: &Path, expected: &Digest) -> Option<u64> {
+    if !fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let (digest, size) = Digest::of_reader(fs::File::open(path).ok()?).ok()?;
+    (digest == *expected).then_some(size)
+}
+
+fn copy(source: &Path, cap: Size, landing: &mut Landing) -> Result<(), FetchError> {
+    let at = |why| FetchError::File { path: source.to_owned(), why };
+    // A FIFO would be waited for without end.
+    if !fs::metadata(source).map_err(at)?.is_file() {
+        return Err(at(io::Error::other("it is no regular file")));
+    }
+    let mut file = fs::File::open(source).map_err(at)?;
+    let len = file.metadata().map_err(at)?.len();
+    if len > cap.0 {
+        return Err(FetchError::TooLarge { path: source.to_owned(), cap });
+    }
+    landing.begin(Some(len)).map_err(at)?;
+    let mut buffer = vec![0; 256 * 1024];
+    let mut got = 0;
+    loop {
+        let n = match file.read(&mut buffer) {
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(at(e)),
+        };
+        got += n as u64;
+        match n {
+            0 if got == len => return Ok(()),
+            _ if n == 0 || got > len => return Err(at(io::Error::other("it changed while it was read"))),
+            _ => landing.write(buffer.get(..n).unwrap_or_default()).map_err(at)?,
+        }
+    }
+}
+
+/// Writes where `file` came from, unless the record there says so of these bytes already.
+fn write_record(record: &Path, file: &File, release: &Release, request: &Request) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let origin = Origin {
+        schema: Origin::SCHEMA,
+        source: request.source.spelling().to_owned(),
+        version: release.tag.as_ref().map(|tag| tag.as_str().to_owned()),
+        asset: file.name.to_string(),
+        digest: file.digest,
+        time: now.as_secs(),
+        proven: Vec::new(),
+    };
+    match Origin::read(record) {
+        Ok(Some(old)) if (Origin { time: old.time, ..origin.clone() }) == old => Ok(()),
+        _ => origin.write(record),
+    }
+}

@@ -1,0 +1,101 @@
+//! A folder of releases, as `DIR/VERSION/` or by the origin records that fetch wrote, and a file alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{Asset, Place, Release, SourceError, nothing_picked};
+use crate::steps::artifact::origin::Origin;
+use crate::words::release::{Channel, Selector, Tag};
+
+/// A folder and which of its releases is wanted.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    pub dir: PathBuf,
+    pub selector: Selector,
+}
+
+impl Folder {
+    /// The release that is wanted.
+    pub fn release(&self, spelling: &str, channel: Channel) -> Result<Release, SourceError> {
+        let releases = self.releases()?;
+        match self.selector.pick(&releases, channel) {
+            Some(release) => Ok(release.clone()),
+            None => Err(SourceError::NoRelease {
+                spelling: spelling.to_owned(),
+                what: nothing_picked(&self.selector, &releases),
+            }),
+        }
+    }
+
+    /// Every release in the folder.
+    ///
+    /// Files with an origin record belong to the version in it, files without one to every version. Without any record,
+    /// each folder in it is a release of that name; without any folder, the files are one release without a version.
+    pub fn releases(&self) -> Result<Vec<Release>, SourceError> {
+        let (files, folders) = entries(&self.dir)?;
+        let mut of_version: BTreeMap<String, Vec<Asset>> = BTreeMap::new();
+        let mut of_none = Vec::new();
+        for (name, path) in files {
+            let record = Origin::read(&Origin::beside(&path))?.filter(|record| record.asset == name);
+            let asset = asset(name, path);
+            match record.and_then(|record| record.version) {
+                Some(version) => of_version.entry(version).or_default().push(asset),
+                None => of_none.push(asset),
+            }
+        }
+        if !of_version.is_empty() {
+            let all = |(version, assets)| release(Some(Tag::new(version)), [assets, of_none.clone()].concat());
+            return Ok(of_version.into_iter().map(all).collect());
+        }
+        let mut releases = Vec::new();
+        for (name, path) in folders {
+            let assets = entries(&path)?.0.into_iter().map(|(name, path)| asset(name, path)).collect();
+            releases.push(release(Some(Tag::new(name)), assets));
+        }
+        if releases.is_empty() && !of_none.is_empty() {
+            releases.push(release(None, of_none));
+        }
+        Ok(releases)
+    }
+}
+
+/// A file alone: one release, with the files beside it for its evidence, and the version of its origin record if it has one.
+pub fn file(path: &Path) -> Result<Release, SourceError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let record = Origin::read(&Origin::beside(path))?;
+    let tag = record.and_then(|record| record.version).map(Tag::new);
+    let beside = entries(crate::sys::durable::parent(path))?.0;
+    let assets = beside.into_iter().map(|(name, path)| asset(name, path)).collect();
+    Ok(Release { named: Some(asset(name, path.to_owned())), ..release(tag, assets) })
+}
+
+fn release(tag: Option<Tag>, assets: Vec<Asset>) -> Release {
+    Release { tag, marked_pre: false, published: None, named: None, assets: Some(assets) }
+}
+
+fn asset(name: String, path: PathBuf) -> Asset {
+    Asset { name, size: None, digest: None, ready: true, place: Place::File(path) }
+}
+
+/// The regular files and the folders in `dir` by name, sorted; hidden ones, records, and names that are not UTF-8 are left out.
+#[allow(clippy::type_complexity)]
+fn entries(dir: &Path) -> Result<(Vec<(String, PathBuf)>, Vec<(String, PathBuf)>), SourceError> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        if name.starts_with('.') || name.ends_with(".origin.json") {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => files.push((name, path)),
+            Ok(meta) if meta.is_dir() => folders.push((name, path)),
+            _ => {}
+        }
+    }
+    files.sort();
+    folders.sort();
+    Ok((files, folders))
+}

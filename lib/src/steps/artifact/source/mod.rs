@@ -1,0 +1,336 @@
+//! Where releases come from: GitHub, an address, a folder, a file. What they have in common, and how each is spelled.
+
+mod address;
+mod folder;
+mod github;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use fs_err as fs;
+
+use crate::sys::net::url::{Url, without_secrets};
+use crate::sys::net::{Ask, Header, Net, NetError};
+use crate::sys::say::Say;
+use crate::words::digest::Digest;
+use crate::words::exit::{Coded, Exit};
+use crate::words::pattern::{Pattern, Values};
+use crate::words::release::{Channel, Selector, Tag, Tagged};
+use crate::words::target::Target;
+use address::Address;
+use folder::Folder;
+use github::GitHub;
+
+/// Where releases come from, and which one is wanted.
+#[derive(Clone, Debug)]
+pub struct Source {
+    spelling: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    GitHub(GitHub),
+    Address(Address),
+    Folder(Folder),
+    File(PathBuf),
+}
+
+/// What upstream publishes under one tag.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Its tag, if it has one.
+    pub tag: Option<Tag>,
+    /// True when its publisher marked it as a pre-release.
+    pub marked_pre: bool,
+    /// When it was published, in seconds since 1970-01-01 UTC, if that is known.
+    pub published: Option<u64>,
+    /// The asset that the source itself names: a file, an address.
+    pub named: Option<Asset>,
+    /// All its assets; `None` where nobody can list them.
+    pub assets: Option<Vec<Asset>>,
+}
+
+/// One file of a release.
+#[derive(Clone, Debug)]
+pub struct Asset {
+    /// Its name as the source gives it, not yet checked.
+    pub name: String,
+    /// Its size in bytes, if the source tells.
+    pub size: Option<u64>,
+    /// Its digest, if the source tells.
+    pub digest: Option<Digest>,
+    /// False while it is being uploaded.
+    pub ready: bool,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where an asset's bytes are.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// On the network.
+    Net(Ask),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// Why a source gave no release.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The source is misspelled.
+    #[error("{spelling}: {why}")]
+    Spelling {
+        /// The source, without secrets.
+        spelling: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// It has no such release.
+    #[error("{spelling}: {what}")]
+    NoRelease {
+        /// The source.
+        spelling: String,
+        /// What was not found, and what to try.
+        what: String,
+    },
+    /// The network failed.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The answer made no sense.
+    #[error("{url}: not an answer of the GitHub releases API: {why}")]
+    Answer {
+        /// Where we asked.
+        url: Url,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A folder could not be read.
+    #[error("{0}")]
+    Read(#[from] io::Error),
+}
+
+impl Coded for SourceError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Spelling { .. } => Exit::Usage,
+            Self::NoRelease { .. } => Exit::No,
+            Self::Net(e) => e.exit(),
+            Self::Answer { .. } | Self::Read(_) => Exit::CouldNot,
+        }
+    }
+}
+
+impl Tagged for Release {
+    fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref()
+    }
+
+    fn is_marked_pre(&self) -> bool {
+        self.marked_pre
+    }
+}
+
+impl Release {
+    /// The assets that `pattern` stands for. Where none can be listed: the one of that name, whether it exists or not.
+    pub fn matching(&self, pattern: &Pattern, values: Values<'_>) -> Result<Vec<Asset>, SourceError> {
+        match (&self.assets, &self.named) {
+            (Some(assets), _) => {
+                Ok(assets.iter().filter(|asset| pattern.matches(&asset.name, values)).cloned().collect())
+            }
+            (None, Some(named)) => Ok(vec![address::beside(named, pattern, values)?]),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Source {
+    /// Reads SOURCE: `gh:OWNER/REPO[@SELECTOR]`, `http(s)://…[@VERSION]`, or a path, for a folder with `[@SELECTOR]`.
+    ///
+    /// `headers` go to the source's own host alone.
+    pub fn parse(text: &OsStr, headers: Vec<Header>) -> Result<Self, SourceError> {
+        let spelling = without_secrets(&text.to_string_lossy());
+        let wrong = |why: String| SourceError::Spelling { spelling: spelling.clone(), why };
+        let kind = match text.to_str().and_then(|t| Some((t, t.split_once(':')?))) {
+            Some((_, ("gh", rest))) => Kind::GitHub(GitHub::parse(rest, headers).map_err(wrong)?),
+            Some((whole, ("http" | "https", _))) => Kind::Address(Address::parse(whole, headers).map_err(wrong)?),
+            Some((_, (scheme, _))) if is_scheme(scheme) && fs::symlink_metadata(text).is_err() => {
+                return Err(wrong(format!("'{scheme}:' is not known; gh:OWNER/REPO, https://…, a folder or a file is")));
+            }
+            _ => path(text).map_err(|e| match e {
+                Missing::Selector(why) => wrong(why),
+                Missing::Path => SourceError::NoRelease {
+                    spelling: spelling.clone(),
+                    what: "no such file or folder (for a GitHub repository write gh:OWNER/REPO)".into(),
+                },
+            })?,
+        };
+        Ok(Self { spelling, kind })
+    }
+
+    /// The source as it was asked for, without secrets.
+    #[must_use]
+    pub fn spelling(&self) -> &str {
+        &self.spelling
+    }
+
+    /// The folder of its own, below the cache, for what is fetched from it: a relative path of plain parts.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        let parts: Vec<String> = match &self.kind {
+            Kind::GitHub(github) => github.folder(),
+            Kind::Address(address) => vec![address.host().to_owned()],
+            Kind::Folder(_) | Kind::File(_) => vec!["local".to_owned()],
+        };
+        parts.iter().map(|part| plain(part)).collect()
+    }
+
+    /// The release that is wanted. `target` fills the placeholders of an address.
+    pub fn release(&self, channel: Channel, target: &Target, net: &Net, say: &Say) -> Result<Release, SourceError> {
+        match &self.kind {
+            Kind::GitHub(github) => github.release(&self.spelling, channel, net, say),
+            Kind::Address(address) => address.release(target),
+            Kind::Folder(folder) => folder.release(&self.spelling, channel),
+            Kind::File(path) => folder::file(path),
+        }
+    }
+
+    /// Every release that the selector admits, unordered.
+    pub fn releases(&self, channel: Channel, net: &Net, say: &Say) -> Result<Vec<Release>, SourceError> {
+        let (releases, selector) = match &self.kind {
+            Kind::GitHub(github) => (github.releases(net, say)?, &github.selector),
+            Kind::Folder(folder) => (folder.releases()?, &folder.selector),
+            Kind::Address(_) | Kind::File(_) => {
+                let why = "there is nothing to list here; a repository or a folder has releases".to_owned();
+                return Err(SourceError::Spelling { spelling: self.spelling.clone(), why });
+            }
+        };
+        Ok(releases.into_iter().filter(|release| selector.admits(release, channel)).collect())
+    }
+}
+
+/// The headers of `--header`: `NAME: VALUE`, or `@FILE` for each line of a file, as curl has it.
+pub fn headers(lines: &[String]) -> Result<Vec<Header>, SourceError> {
+    let mut headers = Vec::new();
+    for line in lines {
+        match line.strip_prefix('@') {
+            Some(path) => {
+                let text = fs::read_to_string(path)?;
+                let lines = text.lines().filter(|line| !line.trim().is_empty());
+                headers.extend(lines.map(Header::line).collect::<Result<Vec<_>, _>>()?);
+            }
+            None => headers.push(Header::line(line)?),
+        }
+    }
+    Ok(headers)
+}
+
+/// Why a path gives no source.
+enum Missing {
+    Selector(String),
+    Path,
+}
+
+/// A file, a folder, or a folder with `@SELECTOR` behind its last `@`.
+fn path(text: &OsStr) -> Result<Kind, Missing> {
+    let whole = PathBuf::from(text);
+    if whole.is_dir() {
+        return Ok(Kind::Folder(Folder { dir: whole, selector: Selector::Latest }));
+    }
+    if fs::symlink_metadata(&whole).is_ok() {
+        return Ok(Kind::File(whole));
+    }
+    let bytes = text.as_bytes();
+    let at = bytes.iter().rposition(|byte| *byte == b'@').ok_or(Missing::Path)?;
+    let (dir, selector) = bytes.split_at(at);
+    let dir = PathBuf::from(OsStr::from_bytes(dir));
+    if !dir.is_dir() {
+        return Err(Missing::Path);
+    }
+    let selector = String::from_utf8_lossy(selector.get(1..).unwrap_or_default());
+    let selector = selector.parse().map_err(|e| Missing::Selector(format!("{e}")))?;
+    Ok(Kind::Folder(Folder { dir, selector }))
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// `text` as one plain part of a path.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let safe = |c: char| if c.is_alphanumeric() || "._+-~".contains(c) { c } else { '_' };
+    let part: String = text.chars().take(80).map(safe).collect();
+    match part.strip_prefix(['.', '-']) {
+        Some(rest) => format!("_{rest}"),
+        None if part.is_empty() => "_".to_owned(),
+        None => part,
+    }
+}
+
+/// Splits `REST[@SELECTOR]` at the last `@`; `latest` when there is none.
+fn split_selector(text: &str) -> Result<(&str, Selector), String> {
+    match text.rsplit_once('@') {
+        Some((rest, selector)) => Ok((rest, selector.parse().map_err(|e| format!("{e}"))?)),
+        None => Ok((text, Selector::Latest)),
+    }
+}
+
+/// What to say when the selector picked none of `releases`.
+fn nothing_picked(selector: &Selector, releases: &[Release]) -> String {
+    if releases.is_empty() {
+        "no release there".to_owned()
+    } else if let Some(pre) = selector.pick(releases, Channel::WithPre).and_then(|release| release.tag.as_ref()) {
+        format!("no final release for '{selector}', only pre-releases such as {pre}; name one, or use --pre")
+    } else {
+        format!("no release for '{selector}'; --list shows what there is")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Source, SourceError> {
+        Source::parse(OsStr::new(text), Vec::new())
+    }
+
+    #[test]
+    fn each_form_is_told_from_the_others() {
+        assert!(matches!(parse("gh:o/r@v1").unwrap().kind, Kind::GitHub(_)));
+        assert!(matches!(parse("https://h/x-{version}.tgz@1.0").unwrap().kind, Kind::Address(_)));
+        assert!(matches!(parse("/").unwrap().kind, Kind::Folder(Folder { selector: Selector::Latest, .. })));
+        assert!(matches!(parse("/@v1").unwrap().kind, Kind::Folder(Folder { selector: Selector::Prefix(_), .. })));
+        assert!(matches!(parse("/etc/passwd").unwrap().kind, Kind::File(_)));
+    }
+
+    #[test]
+    fn what_is_no_source_says_so_and_keeps_secrets() {
+        for (bad, exit) in [
+            ("gh:o", Exit::Usage),
+            ("gh:o/r/x", Exit::Usage),
+            ("gh:o/..", Exit::Usage),
+            ("gh:o/r@", Exit::Usage),
+            ("oci://h/r", Exit::Usage),
+            ("https://me:SECRET@h/x", Exit::Usage),
+            ("https://h/{x}?SECRET", Exit::Usage),
+            ("https://h/{version}.tgz", Exit::Usage),
+            ("/nonexistent/x@v1", Exit::No),
+            ("/@a b", Exit::Usage),
+            ("o/r", Exit::No),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.exit(), exit, "{bad}: {error}");
+            assert!(!error.to_string().contains("SECRET"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_tag_becomes_one_plain_part_of_a_path() {
+        for (text, part) in [("v1.2.3", "v1.2.3"), ("..", "_."), ("cli/v1", "cli_v1"), ("", "_"), ("-x\n", "_x_")] {
+            assert_eq!(plain(text), part);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The step of verify: files in, evidence held against a copy of each, wanted members out, all of it stored or nothing.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::evidence::{Evidence, EvidenceError, Judge, Proven, Verdict};
+use super::extract::{self, ExtractError};
+use super::machine::{self, Kind, MachineError};
+use super::origin::Origin;
+use super::store::{Admitted, Store, StoreError};
+use crate::sys::say::Say;
+use crate::sys::{Host, intake};
+use crate::words::digest::Digest;
+use crate::words::elf::Machine;
+use crate::words::exit::{Coded, Exit};
+use crate::words::member::{FileName, NotAFileName, Wanted};
+
+/// The most that a file may hold which is stored or extracted from, in bytes.
+const FILE: u64 = 4 << 30;
+
+/// What verify is asked to do.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The files; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// What proves them.
+    pub evidence: Evidence,
+    /// The name of the one file: in lists and signatures when it is standard input, and in the store.
+    pub name: Option<FileName>,
+    /// What to do with them once they are proven.
+    pub then: Then,
+}
+
+/// What happens to files that are proven.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// Nothing: the evidence was the question.
+    Check,
+    /// They go to the store.
+    Store {
+        /// What to take from them; nothing: the files themselves.
+        wanted: Vec<Wanted>,
+        /// The machine that programs must be for, when it is not this host.
+        target: Option<Machine>,
+    },
+}
+
+/// A file that is proven, and what became of it.
+#[derive(Debug)]
+pub struct Verified {
+    /// The file as it was given.
+    pub file: PathBuf,
+    /// What was proven.
+    pub verdict: Verdict,
+    /// What of it is in the store now.
+    pub stored: Vec<StoredFile>,
+}
+
+/// A file in the store.
+#[derive(Debug)]
+pub struct StoredFile {
+    /// Its name.
+    pub name: FileName,
+    /// Its path.
+    pub path: PathBuf,
+    /// Its digest.
+    pub digest: Digest,
+    /// How many bytes it holds.
+    pub size: u64,
+}
+
+/// Why files are not verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The request contradicts itself.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// A file's name is no name for the store.
+    #[error(transparent)]
+    Name(#[from] NotAFileName),
+    /// The file can't be read.
+    #[error("{path}: can't be read: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be copied into the cache.
+    #[error("{path}: can't be copied into the cache: {source}")]
+    Copy {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The evidence does not hold.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// A member could not be taken.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// A file does not belong on this host.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// A file could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Coded for VerifyError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Name(_) => Exit::Usage,
+            Self::Read { .. } | Self::Copy { .. } => Exit::CouldNot,
+            Self::Evidence(e) => e.exit(),
+            Self::Extract(e) => e.exit(),
+            Self::Machine(e) => e.exit(),
+            Self::Store(e) => e.exit(),
+        }
+    }
+}
+
+/// Verifies all the files of `request`, in their order. Nothing is stored unless all of them are good.
+pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>, VerifyError> {
+    let named = one_of_each(request)?;
+    let judge = request.evidence.judge()?;
+    match &request.then {
+        Then::Check => named
+            .iter()
+            .map(|(file, name)| {
+                let verdict = match source(file)? {
+                    None => judge.judge(place(file, name), name, io::stdin().lock())?,
+                    Some(source) => judge.judge(file, name, source)?,
+                };
+                told(file, &verdict, say);
+                Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
+            })
+            .collect(),
+        Then::Store { wanted, target } => {
+            let mut assets = Vec::new();
+            for (file, name) in named {
+                assets.push(prove(host, &judge, file, name, say)?);
+            }
+            let chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
+            store(host, assets, chosen, *target, say)
+        }
+    }
+}
+
+/// Each file with the name that evidence knows it by.
+fn one_of_each(request: &Request) -> Result<Vec<(&Path, &OsStr)>, VerifyError> {
+    let several = request.files.len() > 1;
+    if several && request.evidence.speaks_of_one() {
+        return Err(VerifyError::Usage("--sha256 speaks of one file; prove several with --sums"));
+    }
+    if several && request.name.is_some() {
+        return Err(VerifyError::Usage("--as names one file, and several are given"));
+    }
+    let stdin = request.files.iter().any(|file| is_stdin(file));
+    if matches!(request.then, Then::Check) && request.name.is_some() && !stdin {
+        return Err(VerifyError::Usage("--as names what is stored, and --check stores nothing"));
+    }
+    if let Then::Store { wanted, .. } = &request.then {
+        if !wanted.is_empty() && request.name.is_some() && !stdin {
+            return Err(VerifyError::Usage("--as and --extract both name what is stored; give one of them"));
+        }
+        let twice = wanted.iter().enumerate().any(|(i, a)| wanted.iter().take(i).any(|b| a.name() == b.name()));
+        if twice {
+            return Err(VerifyError::Usage("--extract wants two files of one name"));
+        }
+    }
+    let named = |file: &'_ PathBuf| match (is_stdin(file), &request.name) {
+        (true, None) => Err(VerifyError::Usage("standard input has no name; give it one with --as NAME")),
+        (true, Some(_)) => Ok(None),
+        (false, _) if file.file_name().is_none() => Err(VerifyError::Usage("a folder is no file to verify")),
+        (false, _) => Ok(Some(())),
+    };
+    request
+        .files
+        .iter()
+        .map(|file| {
+            let own = named(file)?.and_then(|()| file.file_name());
+            let given = request.name.as_ref().map(FileName::as_os_str);
+            Ok((file.as_path(), own.or(given).unwrap_or_default()))
+        })
+        .collect()
+}
+
+/// A file that is proven, with what is known about it.
+struct Asset {
+    file: PathBuf,
+    name: std::ffi::OsString,
+    proven: Proven,
+    verdict: Verdict,
+    origin: Origin,
+}
+
+/// A file for the store: the asset it is from, its name, its bytes.
+struct Chosen {
+    asset: usize,
+    name: FileName,
+    proven: Proven,
+}
+
+fn prove(host: &Host, judge: &Judge<'_>, file: &Path, name: &OsStr, say: &Say) -> Result<Asset, VerifyError> {
+    let path = || file.display().to_string();
+    let copy_error = |source| VerifyError::Copy { path: path(), source };
+    let mut copy = intake::unnamed(host).map_err(copy_error)?;
+    match source(file)? {
+        None => intake::copy_at_most(io::stdin().lock(), &mut copy, FILE),
+        Some(source) => intake::copy_at_most(source, &mut copy, FILE),
+    }
+    .map_err(copy_error)?;
+    let (proven, verdict) = judge.prove(place(file, name), name, copy)?;
+    told(file, &verdict, say);
+    let origin = origin(file, name, &verdict, say);
+    Ok(Asset { file: file.to_owned(), name: name.to_owned(), proven, verdict, origin })
+}
+
+/// What of the assets goes to the store: the wanted members, or each of them itself.
+fn chosen(
+    host: &Host,
+    assets: &mut [Asset],
+    name: Option<&FileName>,
+    wanted: &[Wanted],
+) -> Result<Vec<Chosen>, VerifyError> {
+    if wanted.is_empty() {
+        let whole = |(index, asset): (usize, &mut Asset)| {
+            let name = match name {
+                Some(name) => name.clone(),
+                None => FileName::parse(&asset.name)?,
+            };
+            let proven = asset.proven.again().map_err(|source| copy_error(&asset.file, source))?;
+            Ok(Chosen { asset: index, name, proven })
+        };
+        return assets.iter_mut().enumerate().map(whole).collect();
+    }
+    let contents = assets
+        .iter_mut()
+        .map(|asset| extract::contents(host, &mut asset.proven, &asset.name, wanted))
+        .collect::<Result<Vec<_>, _>>()?;
+    let picked = extract::pick(wanted, &contents)?;
+    let name =
+        |(wanted, (asset, proven)): (&Wanted, (usize, Proven))| Chosen { asset, name: wanted.name().clone(), proven };
+    Ok(wanted.iter().zip(picked).map(name).collect())
+}
+
+/// Judges all the chosen files for this host, and only then stores them.
+fn store(
+    host: &Host,
+    assets: Vec<Asset>,
+    mut chosen: Vec<Chosen>,
+    target: Option<Machine>,
+    say: &Say,
+) -> Result<Vec<Verified>, VerifyError> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for file in &mut chosen {
+        let name = file.name.as_os_str().to_string_lossy().into_owned();
+        let bytes = file.proven.bytes().map_err(|source| VerifyError::Read { path: name.clone(), source })?;
+        kinds.push(machine::fits(host, target, &name, bytes)?);
+    }
+    let store = Store::of(host);
+    let mut verified: Vec<Verified> = Vec::new();
+    let mut origins = Vec::new();
+    for asset in assets {
+        verified.push(Verified { file: asset.file, verdict: asset.verdict, stored: Vec::new() });
+        origins.push(asset.origin);
+    }
+    for (mut file, kind) in chosen.into_iter().zip(kinds) {
+        let (Some(verified), Some(origin)) = (verified.get_mut(file.asset), origins.get(file.asset)) else { continue };
+        let (path, admitted) = store.admit(&mut file.proven, &file.name, kind.mode(), origin)?;
+        match admitted {
+            Admitted::New => say.detail(format_args!("{}: stored", path.display())),
+            Admitted::Kept => say.detail(format_args!("{}: was in the store already", path.display())),
+            Admitted::Replaced => {
+                say.note(format_args!("{}: the store held other bytes under this name; replaced", path.display()));
+            }
+        }
+        let (digest, size) = (file.proven.digest(), file.proven.size());
+        verified.stored.push(StoredFile { name: file.name, path, digest, size });
+    }
+    Ok(verified)
+}
+
+/// The record that goes with the file: fetch's, when it speaks of these bytes, else one that names the path.
+/// What it claims to be proven is not taken over: this is said here, by who proved it.
+fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
+    let path = Origin::beside(file);
+    let regular = fs_err::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= intake::SMALL);
+    let record = if is_stdin(file) || !regular { Ok(None) } else { Origin::read(&path) };
+    let record = match record {
+        Ok(Some(record)) if record.digest == verdict.digest => Some(record),
+        Ok(Some(_)) => {
+            say.note(format_args!("{}: speaks of other bytes; left aside", path.display()));
+            None
+        }
+        Ok(None) => None,
+        Err(e) => {
+            say.note(format_args!("{e}; left aside"));
+            None
+        }
+    };
+    let time = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut record = record.unwrap_or_else(|| Origin {
+        schema: Origin::SCHEMA,
+        source: if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() },
+        version: None,
+        asset: name.to_string_lossy().into_owned(),
+        digest: verdict.digest,
+        time: time(),
+        proven: Vec::new(),
+    });
+    record.proven.clone_from(&verdict.statements);
+    record
+}
+
+fn told(file: &Path, verdict: &Verdict, say: &Say) {
+    let file = if is_stdin(file) { "standard input".into() } else { file.to_string_lossy() };
+    say.note(format_args!("{file}: {}: {}", verdict.strength, verdict.statements.join("; ")));
+}
+
+/// The opened file; `None` for standard input.
+fn source(file: &Path) -> Result<Option<File>, VerifyError> {
+    if is_stdin(file) {
+        return Ok(None);
+    }
+    let read = |source| VerifyError::Read { path: file.display().to_string(), source };
+    intake::open_regular(file).map(Some).map_err(read)
+}
+
+fn copy_error(file: &Path, source: io::Error) -> VerifyError {
+    VerifyError::Copy { path: file.display().to_string(), source }
+}
+
+/// Where evidence is looked up: beside the file. Standard input is as if it were a file of the current folder.
+fn place<'p>(file: &'p Path, name: &'p OsStr) -> &'p Path {
+    if is_stdin(file) { Path::new(name) } else { file }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}

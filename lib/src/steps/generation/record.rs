@@ -1,0 +1,474 @@
+//! What is on disk of a NAME: its generations, which one is in place, and the trial that is open, if any.
+//!
+//! `<state>/NAME/state.json` is replaced as a whole, so it is always one of the states below. The questions to the history
+//! are pure; reading and writing are at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::steps::artifact::origin::Origin;
+use crate::sys::{Host, durable};
+use crate::words::digest::Digest;
+use crate::words::proof::Proof;
+
+/// The number of a generation of one NAME. Numbers only grow and are never used twice.
+pub type Id = u64;
+
+/// How many generations are kept unless `--keep` says otherwise, the one in place included.
+pub const KEEP: usize = 3;
+
+/// All that is remembered of a NAME.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The version of this form; 1.
+    pub schema: u32,
+    /// The NAME.
+    pub name: String,
+    /// The units that belong to it.
+    pub units: BTreeSet<String>,
+    /// What was last asked to prove each unit healthy; the way back proves the same.
+    pub proofs: BTreeMap<String, Proof>,
+    /// The generation in place when no trial is open.
+    pub current: Id,
+    /// How it came there.
+    pub arrived: Arrived,
+    /// How many generations are kept, the one in place included.
+    pub keep: usize,
+    /// The history, oldest first.
+    pub generations: Vec<Generation>,
+    /// The trial that is open: the write-ahead mark. It is on disk before the first rename and goes last.
+    pub trial: Option<Trial>,
+}
+
+/// How the generation in place came there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrived {
+    /// It was there before upswap, or was put there by other hands.
+    Found,
+    /// By swapbin.
+    Swap,
+    /// By rollback.
+    Rollback,
+}
+
+/// The files of a NAME at one time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number.
+    pub id: Id,
+    /// When it was made, in seconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// The generation it replaced.
+    pub replaced: Option<Id>,
+    /// Every path of the set and what it holds; `None` is a path that does not exist in this generation.
+    pub files: BTreeMap<Dest, Option<FileState>>,
+    /// What is known of its health.
+    pub verdict: Judged,
+}
+
+/// What is known of a generation's health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judged {
+    /// Nobody proved it.
+    Unproven,
+    /// A verdict found it healthy.
+    Proven,
+    /// A verdict found it unhealthy, or the command of its trial failed; and how.
+    Unhealthy(String),
+}
+
+/// One file of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    /// Its content.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// The owner's user ID.
+    pub uid: u32,
+    /// The owner's group ID.
+    pub gid: u32,
+    /// Its capabilities in the text form of cap_to_text(3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<String>,
+    /// The generation this file came in with; its backup is `.FILE.upswap-BORN`.
+    pub born: Id,
+    /// Whether it came from the store of verified files.
+    pub verified: bool,
+    /// Where it came from, as far as the store knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// A change that is not settled yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The generation on trial.
+    pub generation: Id,
+    /// The generation that recovery brings in when the trial's chain is gone.
+    pub home: Id,
+    /// What opened it: a swap, whose home was in place and running then, or a rollback, which is on its way home.
+    pub by: Arrived,
+    /// When it was opened, in seconds since 1970-01-01 UTC.
+    pub opened: u64,
+    /// Each unit as it was when the trial was opened.
+    pub before: BTreeMap<String, UnitBefore>,
+    /// What was last found of each unit: `None` is healthy.
+    pub verdicts: BTreeMap<String, Option<String>>,
+}
+
+/// A unit before anything was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitBefore {
+    /// Whether it was active. One that was not is never started by the way back.
+    pub active: bool,
+    /// Its `InvocationID`: a restart since then shows by another one.
+    pub invocation: String,
+}
+
+impl Record {
+    /// The form of the record that this program writes.
+    pub const SCHEMA: u32 = 1;
+
+    /// A generation by its number.
+    #[must_use]
+    pub fn generation(&self, id: Id) -> Option<&Generation> {
+        self.generations.iter().find(|g| g.id == id)
+    }
+
+    /// A generation by its number, to be changed.
+    pub fn generation_mut(&mut self, id: Id) -> Option<&mut Generation> {
+        self.generations.iter_mut().find(|g| g.id == id)
+    }
+
+    /// The number the next generation gets.
+    #[must_use]
+    pub fn next_id(&self) -> Id {
+        self.generations.iter().map(|g| g.id).max().unwrap_or(0) + 1
+    }
+
+    /// The generation that `--to TEXT` means: a number of the history, or the newest one of that version.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<Id> {
+        let bare = |version: &str| version.strip_prefix('v').unwrap_or(version).to_owned();
+        let by_number = text.parse().ok().filter(|id| self.generation(*id).is_some());
+        let by_version = || {
+            let mut newest_first = self.generations.iter().rev();
+            newest_first.find(|g| g.version().is_some_and(|v| bare(v) == bare(text))).map(|g| g.id)
+        };
+        by_number.or_else(by_version)
+    }
+
+    /// Where plain `rollback` goes from the generation in place: the one it replaced and those before, the ones found
+    /// unhealthy left out; nearest first.
+    #[must_use]
+    pub fn way_back(&self) -> Vec<Id> {
+        let mut ids = Vec::new();
+        let mut at = self.generation(self.current).and_then(|g| g.replaced);
+        while let Some(generation) = at.and_then(|id| self.generation(id)) {
+            if ids.contains(&generation.id) {
+                break;
+            }
+            if !matches!(generation.verdict, Judged::Unhealthy(_)) {
+                ids.push(generation.id);
+            }
+            at = generation.replaced;
+        }
+        ids
+    }
+
+    /// The newest generation that was proven healthy, `except` left out.
+    #[must_use]
+    pub fn last_proven(&self, except: Option<Id>) -> Option<&Generation> {
+        let mut newest_first = self.generations.iter().rev();
+        newest_first.find(|g| g.verdict == Judged::Proven && Some(g.id) != except)
+    }
+
+    /// Takes what no kept generation needs out of the history, and returns the backups that nobody needs any more.
+    ///
+    /// Kept are the newest `keep` generations, the one in place, the last proven one, and those of an open trial.
+    pub fn prune(&mut self) -> Vec<PathBuf> {
+        let mut kept: BTreeSet<Id> = self.generations.iter().rev().take(self.keep.max(1)).map(|g| g.id).collect();
+        kept.insert(self.current);
+        kept.extend(self.last_proven(None).map(|g| g.id));
+        kept.extend(self.trial.iter().flat_map(|t| [t.generation, t.home]));
+        let backups = |generations: &[Generation]| -> BTreeSet<PathBuf> {
+            let files = generations.iter().flat_map(|g| &g.files);
+            files.filter_map(|(dest, state)| Some(dest.backup(state.as_ref()?.born))).collect()
+        };
+        let all = backups(&self.generations);
+        self.generations.retain(|g| kept.contains(&g.id));
+        all.difference(&backups(&self.generations)).cloned().collect()
+    }
+}
+
+impl Generation {
+    /// The version its files came from, when one is known.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        let newest_first = self.files.values().flatten();
+        newest_first.max_by_key(|f| f.born).and_then(|f| f.origin.as_ref()).and_then(|o| o.version.as_deref())
+    }
+
+    /// `2 (v0.0.2)` or `2`, for messages.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self.version() {
+            Some(version) => format!("{} ({version})", self.id),
+            None => self.id.to_string(),
+        }
+    }
+}
+
+/// The path of a managed file, absolute, its folder's symlinks resolved.
+///
+/// Written to JSON as text in which a backslash and every byte that is not UTF-8 stand as `\xNN`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dest(PathBuf);
+
+impl Dest {
+    /// A path that is known to be absolute and resolved.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The hard link that keeps this file as it was in the generation it was born in.
+    #[must_use]
+    pub fn backup(&self, born: Id) -> PathBuf {
+        self.sibling(&format!("upswap-{born}"))
+    }
+
+    /// The hard link to the last proven file: what `rollback PATH` needs and nothing else.
+    #[must_use]
+    pub fn bak(&self) -> PathBuf {
+        self.sibling("bak")
+    }
+
+    /// Where the new file waits for its rename. A fixed name: what a killed run left is found and swept by the next.
+    #[must_use]
+    pub fn staged(&self) -> PathBuf {
+        self.sibling("upswap-new")
+    }
+
+    /// Where a file that somebody put here by hand is kept when the way back replaces it.
+    #[must_use]
+    pub fn kept_aside(&self, time: u64) -> PathBuf {
+        self.sibling(&format!("upswap-kept-{time}"))
+    }
+
+    /// `.FILE.SUFFIX` beside the file.
+    #[must_use]
+    pub fn sibling(&self, suffix: &str) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(self.0.file_name().unwrap_or_default());
+        name.push(".");
+        name.push(suffix);
+        self.0.with_file_name(name)
+    }
+
+    /// Whether this is a unit file, which goes in after the binaries and out before them.
+    #[must_use]
+    pub fn is_unit(&self) -> bool {
+        let extension = self.0.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let in_units = self.0.components().any(|c| c.as_os_str() == "systemd");
+        matches!(extension, "service" | "socket" | "timer" | "path" | "target" | "mount")
+            || (extension == "conf" && in_units)
+    }
+}
+
+impl Serialize for Dest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::new();
+        for chunk in self.0.as_os_str().as_bytes().utf8_chunks() {
+            text.push_str(&chunk.valid().replace('\\', "\\x5c"));
+            text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut parts = text.split("\\x");
+        let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for part in parts {
+            let bad = || de::Error::custom(format!("'{text}' is not a path"));
+            let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).ok_or_else(bad)?;
+            bytes.push(byte);
+            bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+        }
+        Ok(Self(OsString::from_vec(bytes).into()))
+    }
+}
+
+/// Where the record of `name` is.
+#[must_use]
+pub fn path(host: &Host, name: &str) -> PathBuf {
+    host.state().join(name).join("state.json")
+}
+
+/// Reads the record of `name`; `None` when there is none. A record of a newer form is refused, not guessed at.
+pub fn read(host: &Host, name: &str) -> io::Result<Option<Record>> {
+    let path = path(host, name);
+    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let form: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+            if form.get("schema").and_then(serde_json::Value::as_u64) != Some(Record::SCHEMA.into()) {
+                return Err(bad("made by another version of upswap; use that version".into()));
+            }
+            serde_json::from_value(form).map(Some).map_err(|e| bad(e.to_string()))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes `record` the record of its name, durably: it is on disk when this returns.
+pub fn write(host: &Host, record: &Record) -> io::Result<()> {
+    let path = path(host, &record.name);
+    durable::make_dirs(durable::parent(&path), 0o755)?;
+    let mut text = serde_json::to_vec_pretty(record)?;
+    text.push(b'\n');
+    durable::replace(&path, &text, 0o644)
+}
+
+/// The names that have a record on this host, sorted.
+pub fn names(host: &Host) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(host.state()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry?.file_name().into_string()
+            && path(host, &name).is_file()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(born: Id, version: &str) -> FileState {
+        let origin = Origin {
+            schema: 1,
+            source: "gh:o/r".into(),
+            version: Some(version.into()),
+            asset: "a".into(),
+            digest: Digest::of(b"a"),
+            time: 0,
+            proven: vec![],
+        };
+        FileState {
+            digest: Digest::of(version.as_bytes()),
+            size: 1,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            capabilities: None,
+            born,
+            verified: true,
+            origin: Some(origin),
+        }
+    }
+
+    /// Generations 1, 2, … of one file, each replacing the one before.
+    fn history(verdicts: &[Judged]) -> Record {
+        let mut record = Record {
+            schema: 1,
+            name: "runed".into(),
+            units: BTreeSet::new(),
+            proofs: BTreeMap::new(),
+            current: verdicts.len() as u64,
+            arrived: Arrived::Swap,
+            keep: 3,
+            generations: vec![],
+            trial: None,
+        };
+        for (id, verdict) in (1..).zip(verdicts) {
+            let dest = Dest::new("/usr/local/bin/runed".into());
+            record.generations.push(Generation {
+                id,
+                time: 0,
+                replaced: (id > 1).then(|| id - 1),
+                files: [(dest, Some(file(id, &format!("v{id}"))))].into(),
+                verdict: verdict.clone(),
+            });
+        }
+        record
+    }
+
+    fn bad() -> Judged {
+        Judged::Unhealthy("crashed".into())
+    }
+
+    #[test]
+    fn the_way_back_passes_over_the_unhealthy() {
+        let record = history(&[Judged::Proven, Judged::Proven, bad(), Judged::Unproven]);
+        assert_eq!(record.way_back(), [2, 1]);
+    }
+
+    #[test]
+    fn to_takes_a_number_or_a_version() {
+        let record = history(&[Judged::Proven, Judged::Proven]);
+        assert_eq!(record.find("1"), Some(1));
+        assert_eq!(record.find("v2"), Some(2));
+        assert_eq!(record.find("2"), Some(2));
+        assert_eq!(record.find("v9"), None);
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_and_never_the_last_proven() {
+        let mut record = history(&[Judged::Proven, bad(), bad(), bad(), bad()]);
+        record.keep = 2;
+        let gone = record.prune();
+        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
+        assert_eq!(gone, [2, 3].map(|id| PathBuf::from(format!("/usr/local/bin/.runed.upswap-{id}"))));
+    }
+
+    #[test]
+    fn a_backup_that_a_kept_generation_needs_stays() {
+        let mut record = history(&[Judged::Proven, Judged::Proven, Judged::Proven, Judged::Proven]);
+        // Generation 4 still has the file of generation 1.
+        let old = record.generations[0].files.clone();
+        record.generations[3].files = old;
+        record.keep = 1;
+        let gone = record.prune();
+        assert!(!gone.contains(&PathBuf::from("/usr/local/bin/.runed.upswap-1")), "{gone:?}");
+        assert_eq!(gone.len(), 2);
+    }
+
+    #[test]
+    fn a_path_of_any_bytes_comes_back_from_json() {
+        for bytes in [&b"/a/b\xff\\x41\xc3"[..], b"/usr/local/bin/runed", "/é\\".as_bytes()] {
+            let dest = Dest::new(OsString::from_vec(bytes.to_vec()).into());
+            let text = serde_json::to_string(&dest).unwrap();
+            assert_eq!(serde_json::from_str::<Dest>(&text).unwrap(), dest, "{text}");
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! The managed set of one NAME, under its lock: Settled → `OnTrial` → Settled.
+//!
+//! A state is a type and a transition consumes it. What a process can't hand to the next one is parsed from disk again,
+//! under the lock ([`open`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
+use std::path::Path;
+use std::time::Duration;
+
+use fs_err as fs;
+
+use super::change::{self, Move, Way};
+use super::error::GenerationError;
+use super::record::{self, Arrived, Dest, FileState, Generation, Id, Judged, Record, Trial, UnitBefore};
+use super::stage::{Staged, in_place};
+use crate::sys::lock::Lock;
+use crate::sys::say::Say;
+use crate::sys::systemd::Systemd;
+use crate::sys::{Host, clock};
+use crate::words::name::Name;
+use crate::words::proof::Proof;
+
+/// How long a tool waits for another tool of the same chain to end its own change.
+const TURN: Duration = Duration::from_secs(30);
+
+/// No trial is open.
+#[derive(Debug)]
+pub struct Settled;
+/// A trial is open: commit it or take it back.
+#[derive(Debug)]
+pub struct OnTrial;
+
+/// The set of one NAME.
+#[derive(Debug)]
+pub struct Set<'h, S> {
+    host: &'h Host,
+    record: Record,
+    state: PhantomData<S>,
+    /// Tools of one chain may run side by side; each change is one tool's alone.
+    _turn: Lock,
+}
+
+/// A set as it was found on disk.
+#[derive(Debug)]
+pub enum Opened<'h> {
+    /// No trial is open.
+    Settled(Set<'h, Settled>),
+    /// A trial is open.
+    OnTrial(Set<'h, OnTrial>),
+}
+
+/// What a swap brings besides its files.
+#[derive(Clone, Debug, Default)]
+pub struct Brings {
+    /// Units that belong to the NAME from now on.
+    pub units: Vec<String>,
+    /// How many generations to keep from now on.
+    pub keep: Option<usize>,
+}
+
+/// What the way back did to the files.
+#[derive(Debug, Default)]
+pub struct Went {
+    /// The paths that changed.
+    pub changed: Vec<Dest>,
+    /// Whether a unit file was among them, so that systemd must read them again.
+    pub units_changed: bool,
+}
+
+/// Reads the set of `name`. Takes the lock it runs under only to show that there is one.
+pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>, GenerationError> {
+    let turn = Lock::take_new(host, &format!(".{name}.turn"), TURN)?;
+    let name = name.as_str();
+    let found = record::read(host, name).map_err(GenerationError::record(name))?;
+    let record = found.unwrap_or_else(|| Record {
+        schema: Record::SCHEMA,
+        name: name.to_owned(),
+        units: BTreeSet::new(),
+        proofs: BTreeMap::new(),
+        current: 0,
+        arrived: Arrived::Found,
+        keep: record::KEEP,
+        generations: Vec::new(),
+        trial: None,
+    });
+    Ok(if record.trial.is_some() {
+        Opened::OnTrial(Set { host, record, state: PhantomData, _turn: turn })
+    } else {
+        Opened::Settled(Set { host, record, state: PhantomData, _turn: turn })
+    })
+}
+
+impl<S> Set<'_, S> {
+    /// What is remembered of the set.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn write(&self) -> Result<(), GenerationError> {
+        record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))
+    }
+
+    fn files_of(&self, id: Id) -> BTreeMap<Dest, Option<FileState>> {
+        self.record.generation(id).map(|g| g.files.clone()).unwrap_or_default()
+    }
+
+    /// Whether every file of generation `id` can be brought back, or why not.
+    pub fn usable(&self, id: Id) -> Result<(), GenerationError> {
+        for (dest, state) in self.files_of(id) {
+            let Some(state) = state else { continue };
+            let backup = dest.backup(state.born);
+            let good = |path: &Path| {
+                in_place(&Dest::new(path.to_owned())).is_ok_and(|f| f.is_some_and(|f| f.digest == state.digest))
+            };
+            if !good(&backup) && !good(dest.path()) {
+                let why = format!("generation {id} can't be brought back: this backup is missing or not what was recorded");
+                return Err(GenerationError::refused(&backup, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'h> Set<'h, Settled> {
+    /// Puts the staged files in place as one change and leaves it on trial.
+    ///
+    /// The mark with every digest is on disk before the first rename. When a rename fails, the ones before it are taken back.
+    #[must_use = "commit it or take it back"]
+    pub fn swap(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Set<'h, OnTrial>, GenerationError> {
+        self.note_what_is_there(&staged, say)?;
+        let home = self.record.current;
+        let generation = Generation {
+            id: self.record.next_id(),
+            time: clock::now(),
+            replaced: Some(home),
+            files: self.files_of(home),
+            verdict: Judged::Unproven,
+        };
+        let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
+        set.take_in(&staged, brings);
+        set.write()?;
+        match set.put_in_place(staged, say) {
+            Ok(()) => Ok(set),
+            Err(error) => match set.bring_home(say) {
+                Ok(_) => {
+                    set.settle_home(None)?;
+                    Err(error)
+                }
+                Err(_) => Err(set.torn(error)),
+            },
+        }
+    }
+
+    /// Opens a trial whose way home is generation `to`: for a rollback that is asked for. Nothing is moved yet.
+    #[must_use = "bring it home"]
+    pub fn leave_for(self, to: Id) -> Result<Set<'h, OnTrial>, GenerationError> {
+        let now = self.record.generation(self.record.current).cloned();
+        let Some(now) = now else {
+            let why = "nothing was ever swapped under this name, so there is no way back".to_owned();
+            return Err(GenerationError::Nothing { name: self.record.name, why });
+        };
+        let set = self.on_trial(now, to, Arrived::Rollback, &[])?;
+        set.write()?;
+        Ok(set)
+    }
+
+    fn on_trial(
+        mut self,
+        generation: Generation,
+        home: Id,
+        by: Arrived,
+        units: &[String],
+    ) -> Result<Set<'h, OnTrial>, GenerationError> {
+        self.record.units.extend(units.iter().cloned());
+        let mut before = BTreeMap::new();
+        for unit in &self.record.units {
+            before.insert(unit.clone(), unit_now(self.host, unit, by)?);
+        }
+        let trial = Trial { generation: generation.id, home, by, opened: clock::now(), before, verdicts: BTreeMap::new() };
+        if self.record.generation(generation.id).is_none() {
+            self.record.generations.push(generation);
+        }
+        self.record.trial = Some(trial);
+        Ok(Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn })
+    }
+
+    /// Makes the generation in place say what is really there, so that the way back leads to it: the first time, and
+    /// when other hands have changed a file since.
+    fn note_what_is_there(&mut self, staged: &[Staged], say: &Say) -> Result<(), GenerationError> {
+        let mut files = self.files_of(self.record.current);
+        let known: BTreeSet<Dest> = files.keys().cloned().collect();
+        let all: BTreeSet<Dest> = known.iter().cloned().chain(staged.iter().map(|s| s.dest.clone())).collect();
+        let id = self.record.next_id().max(unused_backup_number(&all));
+        let mut edited = false;
+        for dest in &all {
+            let found = in_place(dest)?;
+            let recorded = files.get(dest).and_then(Option::as_ref);
+            let same = match (&found, recorded) {
+                (Some(found), Some(recorded)) => {
+                    let now = found.state(recorded.born);
+                    (now.digest, now.mode, now.uid, now.gid, &now.capabilities)
+                        == (recorded.digest, recorded.mode, recorded.uid, recorded.gid, &recorded.capabilities)
+                }
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                if known.contains(dest) {
+                    say.note(format_args!("{} was changed by other hands since the last swap; it is kept as a generation of its own", dest.path().display()));
+                }
+                edited |= known.contains(dest);
+                files.insert(dest.clone(), found.map(|f| f.state(id)));
+            } else if !known.contains(dest) {
+                files.insert(dest.clone(), None);
+            }
+        }
+        if edited || self.record.generations.is_empty() {
+            let replaced = self.record.generation(self.record.current).map(|g| g.id);
+            let verdict = Judged::Unproven;
+            self.record.generations.push(Generation { id, time: clock::now(), replaced, files, verdict });
+            self.record.current = id;
+            self.record.arrived = Arrived::Found;
+        } else if let Some(current) = self.record.generation_mut(self.record.current) {
+            // A path that joins the set now was there all the time: its backup bears the number of the generation in place.
+            let born = current.id;
+            for (dest, state) in files {
+                let state = state.map(|s| if known.contains(&dest) { s } else { FileState { born, ..s } });
+                current.files.entry(dest).or_insert(state);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'h> Set<'h, OnTrial> {
+    /// The open trial.
+    #[must_use]
+    pub fn trial(&self) -> &Trial {
+        const NONE: &Trial = &Trial {
+            generation: 0,
+            home: 0,
+            by: Arrived::Found,
+            opened: 0,
+            before: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+        };
+        self.record.trial.as_ref().unwrap_or(NONE)
+    }
+
+    /// Chooses another generation to bring in, because the one before can't be.
+    pub fn go_home_to(&mut self, home: Id) -> Result<(), GenerationError> {
+        self.trial_mut(|trial| trial.home = home);
+        self.write()
+    }
+
+    /// Adds more files to the generation on trial: several swaps under one guard are one change.
+    #[must_use = "commit it or take it back"]
+    pub fn join(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Self, GenerationError> {
+        let (generation, home) = (self.trial().generation, self.trial().home);
+        for s in &staged {
+            let joins = |g: &Generation| !g.files.contains_key(&s.dest);
+            if self.record.generation(home).is_some_and(joins) {
+                let found = in_place(&s.dest)?.map(|f| f.state(home));
+                if let Some(home) = self.record.generation_mut(home) {
+                    home.files.insert(s.dest.clone(), found.clone());
+                }
+                if let Some(generation) = self.record.generation_mut(generation) {
+                    generation.files.entry(s.dest.clone()).or_insert(found);
+                }
+            }
+        }
+        for unit in &brings.units {
+            if !self.trial().before.contains_key(unit) {
+                let now = unit_now(self.host, unit, Arrived::Swap)?;
+                self.trial_mut(|trial| trial.before.insert(unit.clone(), now));
+            }
+        }
+        self.record.units.extend(brings.units.iter().cloned());
+        self.take_in(&staged, brings);
+        self.write()?;
+        match self.put_in_place(staged, say) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.torn(error)),
+        }
+    }
+
+    /// Remembers what was asked to prove a unit, before it is touched. Every later rollback proves the same.
+    pub fn note_proof(&mut self, proof: &Proof) -> Result<(), GenerationError> {
+        let unit = &proof.unit;
+        if !self.trial().before.contains_key(unit) {
+            let now = unit_now(self.host, unit, Arrived::Swap)?;
+            self.trial_mut(|trial| trial.before.insert(unit.clone(), now));
+        }
+        self.record.units.insert(unit.clone());
+        self.record.proofs.insert(unit.clone(), proof.clone());
+        self.write()
+    }
+
+    /// Remembers what was found of a unit: `None` is healthy, otherwise why not.
+    pub fn note_verdict(&mut self, unit: &str, unhealthy: Option<String>) -> Result<(), GenerationError> {
+        self.trial_mut(|trial| trial.verdicts.insert(unit.to_owned(), unhealthy));
+        self.write()
+    }
+
+    /// Ends the trial with its generation in place: proven when every verdict of the trial was healthy, and there was one.
+    #[must_use = "the set is settled"]
+    pub fn commit(mut self, say: &Say) -> Result<Set<'h, Settled>, GenerationError> {
+        let verdicts = &self.trial().verdicts;
+        let proven = !verdicts.is_empty() && verdicts.values().all(Option::is_none);
+        let id = self.trial().generation;
+        if proven && let Some(generation) = self.record.generation_mut(id) {
+            generation.verdict = Judged::Proven;
+        }
+        self.record.current = id;
+        self.record.arrived = Arrived::Swap;
+        self.record.trial = None;
+        let gone = self.record.prune();
+        self.write()?;
+        let set = Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn };
+        // The upgrade stands; a backup that could not be removed is litter, not a failure.
+        for backup in gone {
+            if let Err(e) = fs::remove_file(&backup) {
+                say.detail(format_args!("an old backup could not be removed: {e}"));
+            }
+        }
+        if set.record.generations.len() == 1 {
+            for dest in set.files_of(id).keys() {
+                let _ = fs::remove_file(dest.bak());
+            }
+        }
+        Ok(set)
+    }
+
+    /// Brings the files of the trial's home generation back, by renames alone. Does nothing where they are there already,
+    /// so it can be called again after a kill.
+    pub fn bring_home(&self, say: &Say) -> Result<Went, GenerationError> {
+        self.usable(self.trial().home)?;
+        let leaving = self.files_of(self.trial().generation);
+        let mut went = Went::default();
+        let mut moves = Vec::new();
+        for (dest, wanted) in self.files_of(self.trial().home) {
+            let found = in_place(&dest)?;
+            let backup = wanted.as_ref().map(|w| dest.backup(w.born));
+            let there = match (&wanted, &found) {
+                (None, None) => true,
+                (Some(wanted), Some(found)) => {
+                    let exact = backup.as_ref().is_none_or(|b| !b.exists() || change::same_inode(b, dest.path()));
+                    found.digest == wanted.digest && exact
+                }
+                _ => false,
+            };
+            if there {
+                continue;
+            }
+            if let Some(found) = &found {
+                let left = leaving.get(&dest).and_then(Option::as_ref);
+                let home_bytes = wanted.as_ref().is_some_and(|w| w.digest == found.digest);
+                match left.filter(|left| left.digest == found.digest) {
+                    Some(left) => change::link_over(dest.path(), &dest.backup(left.born))?,
+                    None if home_bytes => {}
+                    None => {
+                        let aside = dest.kept_aside(clock::now());
+                        change::link_over(dest.path(), &aside)?;
+                        say.note(format_args!("{} was edited since the swap; what it held is kept as {}", dest.path().display(), aside.display()));
+                    }
+                }
+            }
+            if let Some(backup) = &backup {
+                change::stage_backup(backup, &dest)?;
+            }
+            went.units_changed |= dest.is_unit();
+            moves.push(Move { dest: dest.clone(), arrives: wanted.is_some() });
+            went.changed.push(dest);
+        }
+        if !moves.is_empty() {
+            change::carry_out(moves, Way::Back).map_err(|(path, source)| GenerationError::Torn {
+                name: self.record.name.clone(),
+                path,
+                what: "the old file could not be renamed back",
+                source,
+            })?;
+        }
+        Ok(went)
+    }
+
+    /// Ends the trial with its home generation in place; `left` is what became known of the generation that was left.
+    #[must_use = "the set is settled"]
+    pub fn settle_home(mut self, left: Option<Judged>) -> Result<Set<'h, Settled>, GenerationError> {
+        let Trial { generation, home, .. } = *self.trial();
+        if let (Some(verdict), Some(left)) = (left, self.record.generation_mut(generation)) {
+            left.verdict = verdict;
+        }
+        self.record.current = home;
+        self.record.arrived = Arrived::Rollback;
+        self.record.trial = None;
+        self.write()?;
+        let set = Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn };
+        set.refresh_bak();
+        Ok(set)
+    }
+
+    fn trial_mut<T>(&mut self, change: impl FnOnce(&mut Trial) -> T) {
+        if let Some(trial) = &mut self.record.trial {
+            change(trial);
+        }
+    }
+
+    /// Enters the staged files into the generation on trial.
+    fn take_in(&mut self, staged: &[Staged], brings: &Brings) {
+        let id = self.trial().generation;
+        if let Some(generation) = self.record.generation_mut(id) {
+            for s in staged {
+                generation.files.insert(s.dest.clone(), Some(FileState { born: id, ..s.state.clone() }));
+            }
+        }
+        if let Some(keep) = brings.keep {
+            self.record.keep = keep;
+        }
+    }
+
+    /// Links the old files for the way back, then renames the new ones into place.
+    fn put_in_place(&self, mut staged: Vec<Staged>, say: &Say) -> Result<(), GenerationError> {
+        let home = self.files_of(self.trial().home);
+        let home_proven = self.record.generation(self.trial().home).is_some_and(|g| g.verdict == Judged::Proven);
+        let moves_bak = home_proven || self.record.last_proven(None).is_none();
+        for s in &staged {
+            let Some(Some(old)) = home.get(&s.dest) else { continue };
+            let backup = s.dest.backup(old.born);
+            // A second swap of the same path in one trial finds the trial's own file here; home's is linked already.
+            if in_place(&s.dest)?.is_some_and(|f| f.digest == old.digest) {
+                change::link_over(s.dest.path(), &backup)?;
+                if moves_bak {
+                    self.move_bak(&s.dest, say)?;
+                }
+            }
+        }
+        let paths: Vec<_> = staged.iter().map(|s| s.dest.clone()).collect();
+        change::sync_folders(paths.iter().map(Dest::path))
+            .map_err(GenerationError::io(paths.first().map_or(Path::new("/"), Dest::path), "its folder can't be made durable"))?;
+        let moves = change::moves_of(&staged);
+        let carried = change::carry_out(moves, Way::Forward);
+        staged.iter_mut().filter(|s| !s.path().exists()).for_each(Staged::renamed);
+        carried.map_err(|(path, source)| GenerationError::Io { path, what: "the new file could not be renamed into place", source })
+    }
+
+    /// Makes `.FILE.bak` the file in place. A file of other hands by that name is kept aside, not lost.
+    fn move_bak(&self, dest: &Dest, say: &Say) -> Result<(), GenerationError> {
+        let bak = dest.bak();
+        let ours = |digest| {
+            let states = self.record.generations.iter().filter_map(|g| g.files.get(dest)?.as_ref());
+            states.into_iter().any(|s| s.digest == digest)
+        };
+        if let Ok(Some(there)) = in_place(&Dest::new(bak.clone()))
+            && !ours(there.digest)
+        {
+            let aside = dest.kept_aside(clock::now());
+            change::link_over(&bak, &aside)?;
+            say.note(format_args!("{} is not upswap's; it is kept as {}", bak.display(), aside.display()));
+        }
+        change::link_over(dest.path(), &bak)
+    }
+
+    /// The error of a change that stopped in the middle and could not be taken back here.
+    fn torn(&self, error: GenerationError) -> GenerationError {
+        match error {
+            GenerationError::Io { path, what, source } => {
+                GenerationError::Torn { name: self.record.name.clone(), path, what, source }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Set<'_, Settled> {
+    /// After a rollback the file in place may be the very one `.FILE.bak` names: then the one proven before it takes its place.
+    fn refresh_bak(&self) {
+        let Some(other) = self.record.last_proven(Some(self.record.current)) else { return };
+        for (dest, state) in &other.files {
+            if let Some(state) = state
+                && change::same_inode(dest.path(), &dest.bak())
+                && !change::same_inode(dest.path(), &dest.backup(state.born))
+            {
+                // A convenience for `rollback PATH`; the numbered backups are what the way back stands on.
+                let _ = change::link_over(&dest.backup(state.born), &dest.bak());
+            }
+        }
+    }
+}
+
+/// The NAME that manages `dest` on this host, if any.
+pub fn owner(host: &Host, dest: &Dest) -> Result<Option<String>, GenerationError> {
+    for name in record::names(host).map_err(GenerationError::record("upswap"))? {
+        let record = record::read(host, &name).map_err(GenerationError::record(&name))?;
+        let manages = |record: &Record| {
+            let ids = [Some(record.current), record.trial.as_ref().map(|t| t.generation)];
+            ids.into_iter().flatten().filter_map(|id| record.generation(id)).any(|g| g.files.contains_key(dest))
+        };
+        if record.is_some_and(|record| manages(&record)) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The unit as it is before anything is touched. A rollback that is asked for means a failed service too: it is to run again.
+fn unit_now(host: &Host, unit: &str, by: Arrived) -> Result<UnitBefore, GenerationError> {
+    let properties = Systemd::on(host).show(unit, &["ActiveState", "InvocationID"])?;
+    let value = |key: &str| properties.get(key).cloned().unwrap_or_default();
+    let active = match value("ActiveState").as_str() {
+        "active" | "reloading" | "activating" | "refreshing" => true,
+        "failed" | "deactivating" => by == Arrived::Rollback,
+        _ => false,
+    };
+    Ok(UnitBefore { active, invocation: value("InvocationID") })
+}
+
+/// The first number of which no backup lies beside any of `dests`: a lost record must not make us write over one.
+fn unused_backup_number(dests: &BTreeSet<Dest>) -> Id {
+    let mut first = 1;
+    for dest in dests {
+        let prefix = dest.sibling("upswap-");
+        let (Some(folder), Some(prefix)) = (prefix.parent(), prefix.file_name().and_then(|n| n.to_str())) else { continue };
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for name in entries.filter_map(|e| e.file_name().into_string().ok()) {
+            if let Some(number) = name.strip_prefix(prefix).and_then(|rest| rest.parse::<Id>().ok()) {
+                first = first.max(number + 1);
+            }
+        }
+    }
+    first
+}

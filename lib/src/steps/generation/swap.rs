@@ -1,0 +1,194 @@
+//! What swapbin does: from the files and the destinations asked for to one change of one set.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::GenerationError;
+use super::record::{Dest, Id};
+use super::set::{self, Brings, OnTrial, Opened, Set};
+use super::stage::{self, Staged, Wanted};
+use crate::sys::Host;
+use crate::sys::lock::{self, Lock};
+use crate::sys::say::Say;
+use crate::sys::systemd::unit_name;
+use crate::words::name::Name;
+
+/// What is asked of a swap.
+#[derive(Debug)]
+pub struct Request {
+    /// The new files.
+    pub files: Vec<PathBuf>,
+    /// Where they go.
+    pub target: Target,
+    /// The set, when it is named.
+    pub name: Option<Name>,
+    /// Units that belong to the set.
+    pub units: Vec<String>,
+    /// What the new files have otherwise than those they replace.
+    pub wanted: Wanted,
+    /// How many generations to keep.
+    pub keep: Option<usize>,
+    /// Leave the change on trial without a guard.
+    pub trial: bool,
+    /// Take files that are not from the store under a guard.
+    pub unverified: bool,
+    /// Say what would change, change nothing.
+    pub dry_run: bool,
+    /// How long to wait for the lock.
+    pub lock_wait: Duration,
+}
+
+/// Where files go: to one path, or into a folder under their own names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One file to this path.
+    File(PathBuf),
+    /// Every file into this folder.
+    Folder(PathBuf),
+}
+
+/// What a swap did.
+#[derive(Debug)]
+pub struct Swapped {
+    /// The set.
+    pub name: Name,
+    /// The destinations that changed, or would.
+    pub changed: Vec<PathBuf>,
+    /// The generation in place or on trial now; `None` when nothing was ever swapped.
+    pub generation: Option<Id>,
+    /// Whether it is on trial.
+    pub on_trial: bool,
+}
+
+impl Target {
+    /// The last operand, as install(1) and cp(1) read it: a folder when it is one, unless `-T` says otherwise.
+    pub fn operand(last: PathBuf, files: usize, no_target_directory: bool) -> Result<Self, GenerationError> {
+        let is_folder = last.is_dir() && !no_target_directory;
+        match (is_folder, files) {
+            (true, _) => Ok(Self::Folder(last)),
+            (false, 1) => Ok(Self::File(last)),
+            (false, _) => Err(GenerationError::Usage(format!("{}: several files need a folder as the last operand", last.display()))),
+        }
+    }
+
+    fn dest(&self, file: &Path) -> Result<PathBuf, GenerationError> {
+        match self {
+            Self::File(path) => Ok(path.clone()),
+            Self::Folder(folder) => Ok(folder.join(stage::basename(file)?)),
+        }
+    }
+}
+
+/// Puts the files in place as one change: on trial under a guard or with `trial`, settled otherwise.
+pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, GenerationError> {
+    let mut pairs = Vec::new();
+    for file in &request.files {
+        let dest = stage::resolve(&request.target.dest(file)?, say)?;
+        if pairs.iter().any(|(_, other)| *other == dest) {
+            return Err(GenerationError::Usage(format!("{}: two files would go here", dest.path().display())));
+        }
+        pairs.push((file, dest));
+    }
+    let guarded = lock::guard_name().is_some();
+    let name = name_of(host, request, &pairs)?;
+    let lock = Lock::take(host, name.as_str(), request.lock_wait)?;
+    let opened = set::open(host, &name, &lock)?;
+    if let Opened::OnTrial(set) = &opened
+        && !guarded
+        && !request.trial
+    {
+        let why = format!(
+            "generation {} is on trial; keep it with 'swapbin --commit {name}' or take it back with 'rollback {name}' first",
+            set.trial().generation
+        );
+        return Err(GenerationError::Nothing { name: name.to_string(), why });
+    }
+
+    let staged = stage_all(host, request, &pairs, guarded, say)?;
+    let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
+    let brings = Brings { units: request.units.iter().map(|u| unit_name(u)).collect(), keep: request.keep };
+    if request.dry_run {
+        for s in &staged {
+            say.note(format_args!("would replace {}", s.dest.path().display()));
+        }
+    }
+    if staged.is_empty() || request.dry_run {
+        let (generation, on_trial) = match &opened {
+            Opened::Settled(set) => (set.record().current, false),
+            Opened::OnTrial(set) => (set.trial().generation, true),
+        };
+        return Ok(Swapped { name, changed, generation: Some(generation).filter(|id| *id > 0), on_trial });
+    }
+
+    let set: Set<OnTrial> = match opened {
+        Opened::Settled(set) => set.swap(staged, &brings, say)?,
+        Opened::OnTrial(set) => set.join(staged, &brings, say)?,
+    };
+    let generation = Some(set.trial().generation);
+    let on_trial = guarded || request.trial;
+    if !on_trial {
+        let _settled = set.commit(say)?;
+    }
+    Ok(Swapped { name, changed, generation, on_trial })
+}
+
+/// Ends the trial of `name` with its files in place.
+pub fn commit(host: &Host, name: &Name, lock_wait: Duration, say: &Say) -> Result<Swapped, GenerationError> {
+    let lock = Lock::take(host, name.as_str(), lock_wait)?;
+    match set::open(host, name, &lock)? {
+        Opened::OnTrial(set) => {
+            let generation = Some(set.trial().generation);
+            let _settled = set.commit(say)?;
+            Ok(Swapped { name: name.clone(), changed: Vec::new(), generation, on_trial: false })
+        }
+        Opened::Settled(_) => {
+            let why = "no trial is open, so there is nothing to commit; see: rollback --list".to_owned();
+            Err(GenerationError::Nothing { name: name.to_string(), why })
+        }
+    }
+}
+
+fn stage_all(
+    host: &Host,
+    request: &Request,
+    pairs: &[(&PathBuf, Dest)],
+    guarded: bool,
+    say: &Say,
+) -> Result<Vec<Staged>, GenerationError> {
+    let mut staged = Vec::new();
+    for (file, dest) in pairs {
+        let Some(new) = stage::stage(host, file, dest, &request.wanted, say)? else { continue };
+        // Units are rendered and edited on the host itself; they have no release to be verified against.
+        if !new.state.verified && !dest.is_unit() {
+            if guarded && !request.unverified {
+                let why = "under a guard only files that verify put into the store are taken; verify it, or say --unverified";
+                return Err(GenerationError::refused(file, why));
+            }
+            say.note(format_args!("{} is not from the store of verified files; it is recorded as unverified", file.display()));
+        }
+        say.detail(format_args!("{} is staged beside {}", file.display(), dest.path().display()));
+        staged.push(new);
+    }
+    Ok(staged)
+}
+
+/// The guard's name, the name asked for, the set that has the first destination, or that destination's basename. No
+/// destination may belong to another set.
+fn name_of(host: &Host, request: &Request, pairs: &[(&PathBuf, Dest)]) -> Result<Name, GenerationError> {
+    let mut owners = Vec::new();
+    for (_, dest) in pairs {
+        owners.push(set::owner(host, dest)?);
+    }
+    let asked = request.name.as_ref().map(ToString::to_string).or_else(lock::guard_name);
+    let basename = || pairs.first().map(|(_, d)| d.path().file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let name = asked.or_else(|| owners.iter().flatten().next().cloned()).or_else(basename).unwrap_or_default();
+    for ((_, dest), owner) in pairs.iter().zip(&owners) {
+        if let Some(owner) = owner
+            && *owner != name
+        {
+            let why = format!("it belongs to the set {owner}, not to {name}; a path belongs to one set");
+            return Err(GenerationError::refused(dest.path(), why));
+        }
+    }
+    name.parse().map_err(|e| GenerationError::Usage(format!("{e}; choose one with --name")))
+}

@@ -1,0 +1,215 @@
+//! Capabilities kept across whatever a COMMAND does to files: recorded on disk before it, put back after it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use xattr::FileExt;
+
+use crate::sys::attrs::CAPABILITY;
+use crate::sys::child::{self, Ended, Endings};
+use crate::sys::say::Say;
+use crate::sys::{Host, durable, intake};
+use crate::words::exit::{Coded, Exit};
+use crate::words::filecaps::FileCaps;
+use crate::words::filecaps::save::{self, NotASave, Saved};
+
+/// Why capabilities were not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// A path can't be read; nothing was changed.
+    #[error("{path}: {what}: {source}", path = path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A path is not a regular file; nothing was changed.
+    #[error("{path}: not a regular file; only files have capabilities", path = .0.display())]
+    NotAFile(PathBuf),
+    /// A save can't be understood; nothing was changed.
+    #[error("{path}: {source}", path = path.display())]
+    Save {
+        /// The save.
+        path: PathBuf,
+        /// The line.
+        source: NotASave,
+    },
+    /// There is no save to restore.
+    #[error("no save is left from an interrupted setcap-keep; name the FILE that setcap-keep --save wrote")]
+    NoSave,
+    /// COMMAND could not be started.
+    #[error("COMMAND could not be run: {0}")]
+    Command(io::Error),
+    /// The capability could not be put back on a changed file.
+    #[error("{path}: {why}; put it back with: setcap-keep --restore {save}", path = path.display(), save = save.display())]
+    NotBack {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// Where the capability is saved.
+        save: PathBuf,
+    },
+}
+
+impl Coded for KeepError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Io { .. } | Self::Save { .. } | Self::Command(_) => Exit::CouldNot,
+            Self::NotAFile(_) | Self::NoSave => Exit::No,
+            Self::NotBack { .. } => Exit::Changed,
+        }
+    }
+}
+
+/// What became of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The path as it was given, made absolute.
+    pub path: PathBuf,
+    /// Its capabilities, for people; `None` when it had none.
+    pub capabilities: Option<String>,
+    /// Whether they had to be put back.
+    pub restored: bool,
+}
+
+/// What COMMAND and its paths came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How COMMAND ended.
+    pub ended: Ended,
+    /// What became of each path.
+    pub kept: Vec<Kept>,
+}
+
+/// Reads the capabilities of `paths`. Symlinks are followed, and that is said.
+pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
+    paths.iter().map(|path| observe_one(path, say)).collect()
+}
+
+/// Records the capabilities of `paths` on disk, runs `command`, and puts back what it took away.
+pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
+    let saved = observe(paths, say)?;
+    let mut endings = Endings::catch().map_err(KeepError::Command)?;
+    let save = folder(host).join(format!("{}.save", std::process::id()));
+    let written = durable::make_dirs(&folder(host), 0o755).and_then(|()| durable::replace(&save, &save::write(&saved), 0o600));
+    written.map_err(|source| KeepError::Io { path: save.clone(), what: "the save can't be written", source })?;
+    let ended = match child::run(command, &[], &mut endings) {
+        Ok(ended) => ended,
+        Err(e) => {
+            let _ = fs::remove_file(&save);
+            return Err(KeepError::Command(e));
+        }
+    };
+    let kept = put_back(&saved, &save, say)?;
+    let _ = fs::remove_file(&save);
+    Ok(Outcome { ended, kept })
+}
+
+/// Puts back the capabilities of a save; without one, of every save that an interrupted run left.
+pub fn restore(host: &Host, save: Option<&Path>, say: &Say) -> Result<Vec<Kept>, KeepError> {
+    if let Some(path) = save {
+        return restore_one(path, say);
+    }
+    let mut left: Vec<PathBuf> = fs::read_dir(folder(host)).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    left.retain(|path| path.extension().is_some_and(|e| e == "save") && !still_runs(path));
+    left.sort();
+    if left.is_empty() {
+        return Err(KeepError::NoSave);
+    }
+    let mut kept = Vec::new();
+    for path in left {
+        kept.extend(restore_one(&path, say)?);
+        let _ = fs::remove_file(&path);
+    }
+    Ok(kept)
+}
+
+fn restore_one(path: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
+    let text = if path.as_os_str() == "-" {
+        intake::read_at_most(io::stdin().lock(), intake::SMALL)
+    } else {
+        intake::read_small(path)
+    };
+    let text = text.map_err(|source| KeepError::Io { path: path.to_owned(), what: "the save can't be read", source })?;
+    let saved = save::read(&text).map_err(|source| KeepError::Save { path: path.to_owned(), source })?;
+    put_back(&saved, path, say)
+}
+
+fn folder(host: &Host) -> PathBuf {
+    host.state().join(".setcap-keep")
+}
+
+/// A save bears the PID of the run that made it; while that runs, the save is its own to use.
+fn still_runs(save: &Path) -> bool {
+    let pid = save.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<i32>().ok());
+    pid.is_some_and(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim_end() == "setcap-keep"
+    })
+}
+
+fn observe_one(path: &Path, say: &Say) -> Result<Saved, KeepError> {
+    let failed = |what| move |source| KeepError::Io { path: path.to_owned(), what, source };
+    // COMMAND may change the working directory's files; the path must mean the same afterwards.
+    let absolute = std::path::absolute(path).map_err(failed("it can't be made absolute"))?;
+    if let Ok(target) = fs::read_link(&absolute) {
+        say.note(format_args!("{} is a symlink to {}; the file it leads to is meant", path.display(), target.display()));
+    }
+    let file = open(&absolute).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput => KeepError::NotAFile(path.to_owned()),
+        _ => failed("it can't be opened")(e),
+    })?;
+    let capability = file.get_xattr(CAPABILITY).map_err(failed("its capabilities can't be read"))?;
+    let shown = capability.as_deref().map_or_else(|| "no capabilities".to_owned(), FileCaps::describe);
+    say.detail(format_args!("{} has {shown}", path.display()));
+    Ok((absolute, capability))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    intake::open_regular(path)
+}
+
+/// Sets every saved capability that its path does not have now. All paths are tried before the first failure is told.
+fn put_back(saved: &[Saved], save: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
+    let mut kept = Vec::new();
+    let mut failure = None;
+    for (path, capability) in saved {
+        let Some(capability) = capability else {
+            kept.push(Kept { path: path.clone(), capabilities: None, restored: false });
+            continue;
+        };
+        match put_back_one(path, capability) {
+            Ok(restored) => {
+                if restored {
+                    say.note(format_args!("{} has {} again", path.display(), FileCaps::describe(capability)));
+                }
+                kept.push(Kept { path: path.clone(), capabilities: Some(FileCaps::describe(capability)), restored });
+            }
+            Err(e) => {
+                let why = match e.kind() {
+                    io::ErrorKind::NotFound => "it is gone, so its capability can't be kept".to_owned(),
+                    _ => format!("its capability could not be put back: {e}"),
+                };
+                failure = failure.or(Some(KeepError::NotBack { path: path.clone(), why, save: save.to_owned() }));
+            }
+        }
+    }
+    failure.map_or(Ok(kept), Err)
+}
+
+fn put_back_one(path: &Path, capability: &[u8]) -> io::Result<bool> {
+    let file = open(path)?;
+    if file.get_xattr(CAPABILITY)?.as_deref() == Some(capability) {
+        return Ok(false);
+    }
+    file.set_xattr(CAPABILITY, capability)?;
+    file.sync_all()?;
+    Ok(true)
+}

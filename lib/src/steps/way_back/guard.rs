@@ -1,0 +1,108 @@
+//! `rollback --guard NAME -- COMMAND`: COMMAND's success commits; its failure, a signal or a hang-up takes everything back.
+
+use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{Back, Services, take_back, tell};
+use crate::steps::generation::record::{Id, Judged};
+use crate::steps::generation::set::{self, OnTrial, Opened, Set};
+use crate::sys::Host;
+use crate::sys::child::{self, Ended, Endings};
+use crate::sys::lock::Lock;
+use crate::sys::say::Say;
+use crate::words::exit::{Exit, Stop};
+use crate::words::name::Name;
+
+/// How a guard ended.
+#[derive(Debug)]
+pub enum Guarded {
+    /// COMMAND changed nothing; its own exit status is passed on.
+    Passed(u8),
+    /// COMMAND succeeded and its change is committed.
+    Committed(Id),
+    /// COMMAND failed and its change is taken back; the old generation is proven to run.
+    TakenBack(Box<Back>),
+}
+
+/// Runs `command` under the lock of `name`, and ends the trial it opens: there is one exit path.
+pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration, say: &Say) -> Result<Guarded, Stop> {
+    wait_for_input();
+    let lock = Lock::take_new(host, name.as_str(), lock_wait)?;
+    // From here on a signal is news, not the end.
+    let mut endings = Endings::catch().map_err(|e| Stop::new(Exit::CouldNot, format!("signals can't be caught: {e}")))?;
+    settle_what_was_left(host, name, &lock, say)?;
+    let environment = lock
+        .hand_down(name.as_str())
+        .map_err(|e| Stop::new(Exit::CouldNot, format!("the lock can't be handed to COMMAND: {e}")))?;
+    let ended = child::run(command, &environment, &mut endings)
+        .map_err(|e| Stop::new(Exit::CouldNot, format!("COMMAND could not be run: {e}")))?;
+
+    match set::open(host, name, &lock)? {
+        Opened::Settled(_) => Ok(Guarded::Passed(code_of(ended))),
+        Opened::OnTrial(set) if ended.well() => commit(set, say),
+        Opened::OnTrial(set) => {
+            say.note(format_args!("{name}: {}; taking generation {} back", why(ended), set.trial().generation));
+            let left = found_unhealthy(&set);
+            let back = take_back(host, set, left, Services::Prove, say)?;
+            say.note(tell(&back));
+            Ok(Guarded::TakenBack(Box::new(back)))
+        }
+    }
+}
+
+/// In a pipeline the guard comes into being long before there is anything to swap; the lock is taken when data is there.
+fn wait_for_input() {
+    let stdin = std::io::stdin();
+    let piped = std::fs::metadata("/proc/self/fd/0").is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_socket());
+    if piped {
+        // An error or the end of input is COMMAND's to find.
+        let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
+    }
+}
+
+/// A trial whose chain is gone is settled by whoever comes first.
+fn settle_what_was_left(host: &Host, name: &Name, lock: &Lock, say: &Say) -> Result<(), Stop> {
+    if let Opened::OnTrial(set) = set::open(host, name, lock)? {
+        say.note(format_args!("{name}: an earlier chain left generation {} on trial; it is taken back first", set.trial().generation));
+        say.note(tell(&take_back(host, set, None, Services::Prove, say)?));
+    }
+    Ok(())
+}
+
+fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
+    let id = set.trial().generation;
+    let name = set.record().name.clone();
+    let settled = set.commit(say).map_err(|e| {
+        Stop::new(Exit::Changed, format!("{e}; generation {id} runs and is still on trial, commit it: swapbin --commit {name}"))
+    })?;
+    let generation = settled.record().generation(id);
+    let title = generation.map_or_else(|| id.to_string(), |g| g.title());
+    let verdict = match generation.map(|g| &g.verdict) {
+        Some(Judged::Proven) => "proven healthy",
+        _ => "unproven: no svc-wait judged it",
+    };
+    say.note(format_args!("{name}: generation {title} is committed, {verdict}"));
+    Ok(Guarded::Committed(id))
+}
+
+/// What the trial's verdicts say against its generation. A command that failed for other reasons says nothing about it.
+fn found_unhealthy(set: &Set<'_, OnTrial>) -> Option<Judged> {
+    set.trial().verdicts.values().flatten().next().cloned().map(Judged::Unhealthy)
+}
+
+fn why(ended: Ended) -> String {
+    match ended.asked_to_end {
+        Some(_) => "the chain was told to end".to_owned(),
+        None => format!("COMMAND failed with exit status {}", ended.code),
+    }
+}
+
+fn code_of(ended: Ended) -> u8 {
+    match ended {
+        Ended { code: 0, asked_to_end: Some(signal) } => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
+        Ended { code, .. } => code,
+    }
+}

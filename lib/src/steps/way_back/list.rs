@@ -1,0 +1,155 @@
+//! `rollback --list`: what there is to go back to.
+
+use serde::Serialize;
+
+use crate::steps::generation::record::{self, Generation, Id, Judged, Record};
+use crate::sys::{Host, clock, lock};
+use crate::words::exit::{Exit, Stop};
+use crate::words::name::Name;
+
+/// One NAME as `--list` shows it.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The NAME.
+    pub name: String,
+    /// The generation in place.
+    pub current: Id,
+    /// The open trial.
+    pub trial: Option<OpenTrial>,
+    /// Who is at work on it now.
+    pub locked_by: Option<String>,
+    /// The units that belong to it.
+    pub units: Vec<String>,
+    /// Its generations, newest first.
+    pub generations: Vec<Line>,
+}
+
+/// An open trial.
+#[derive(Debug, Serialize)]
+pub struct OpenTrial {
+    /// The generation on trial.
+    pub generation: Id,
+    /// The generation it would go back to.
+    pub home: Id,
+    /// When it was opened, RFC 3339.
+    pub opened: String,
+    /// How long ago that was, in seconds.
+    pub age_s: u64,
+}
+
+/// One generation.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Its number.
+    pub generation: Id,
+    /// Its version, when one is known.
+    pub version: Option<String>,
+    /// `unproven`, `proven` or `unhealthy`.
+    pub verdict: &'static str,
+    /// Why it is unhealthy.
+    pub why: Option<String>,
+    /// When it was made, RFC 3339.
+    pub time: String,
+    /// Its paths.
+    pub files: Vec<record::Dest>,
+}
+
+/// What is known of `name`, or of every name.
+pub fn rows(host: &Host, name: Option<&Name>) -> Result<Vec<Row>, Stop> {
+    let could_not = |e: std::io::Error| Stop::new(Exit::CouldNot, format!("the state can't be read: {e}"));
+    let names = match name {
+        Some(name) => vec![name.to_string()],
+        None => record::names(host).map_err(could_not)?,
+    };
+    let mut rows = Vec::new();
+    for name in names {
+        match record::read(host, &name).map_err(could_not)? {
+            Some(record) => rows.push(row(host, record)),
+            None => return Err(Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name"))),
+        }
+    }
+    Ok(rows)
+}
+
+/// The names on trial alone.
+pub fn open_trials(host: &Host) -> Result<Vec<Row>, Stop> {
+    Ok(rows(host, None)?.into_iter().filter(|row| row.trial.is_some()).collect())
+}
+
+/// The rows as a table for people: `*` is in place, `?` on trial.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
+    let mut lines = Vec::new();
+    for row in rows {
+        for line in &row.generations {
+            let mark = match &row.trial {
+                Some(trial) if trial.generation == line.generation => "?",
+                _ if row.current == line.generation => "*",
+                _ => " ",
+            };
+            lines.push([
+                row.name.clone(),
+                format!("{mark} {}", line.generation),
+                line.version.clone().unwrap_or_else(|| "-".to_owned()),
+                line.verdict.to_owned(),
+                line.time.clone(),
+                line.why.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    lines.insert(0, ["NAME", "  GENERATION", "VERSION", "VERDICT", "TIME", "WHY"].map(str::to_owned));
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    for row in rows {
+        if let Some(trial) = &row.trial {
+            let by = row.locked_by.as_ref().map_or_else(
+                || format!("its chain is gone: rollback {}", row.name),
+                |holder| format!("{holder} is at work on it"),
+            );
+            text += &format!("{}: generation {} on trial for {} s; {by}\n", row.name, trial.generation, trial.age_s);
+        }
+    }
+    text
+}
+
+fn row(host: &Host, record: Record) -> Row {
+    let trial = record.trial.as_ref().map(|t| OpenTrial {
+        generation: t.generation,
+        home: t.home,
+        opened: clock::rfc3339(t.opened),
+        age_s: clock::now().saturating_sub(t.opened),
+    });
+    Row {
+        locked_by: lock::held_by(host, &record.name),
+        current: record.current,
+        trial,
+        units: record.units.into_iter().collect(),
+        generations: record.generations.iter().rev().map(line).collect(),
+        name: record.name,
+    }
+}
+
+fn line(generation: &Generation) -> Line {
+    let (verdict, why) = match &generation.verdict {
+        Judged::Unproven => ("unproven", None),
+        Judged::Proven => ("proven", None),
+        Judged::Unhealthy(why) => ("unhealthy", Some(why.clone())),
+    };
+    Line {
+        generation: generation.id,
+        version: generation.version().map(str::to_owned),
+        verdict,
+        why,
+        time: clock::rfc3339(generation.time),
+        files: generation.files.keys().cloned().collect(),
+    }
+}

@@ -1,0 +1,351 @@
+//! The way back: the files of an earlier generation, and then the proof that they run.
+//!
+//! Joins `generation`, which knows files, and `service`, which knows health. Every end of a trial that is not a commit
+//! comes through [`take_back`].
+
+pub mod guard;
+pub mod list;
+pub mod pending;
+pub mod record_proof;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::generation::record::{Arrived, Generation, Id, Judged, Record, UnitBefore};
+use super::generation::set::{self, OnTrial, Opened, Set, Settled};
+use super::service;
+use crate::sys::Host;
+use crate::sys::lock::Lock;
+use crate::sys::say::Say;
+use crate::sys::systemd::{Properties, Systemd, SystemdError};
+use crate::words::exit::{Coded, Exit, Stop};
+use crate::words::name::Name;
+use crate::words::proof::{Exe, Proof};
+use crate::words::verdict::{self, Verdict};
+
+/// What is proved of a unit for which nothing else was ever asked: svc-wait's own defaults.
+const TIMEOUT: Duration = Duration::from_secs(15);
+const STABLE: Duration = Duration::from_secs(10);
+
+/// Whether the way back ends with the files or with the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Services {
+    /// Restart what needs it and prove it.
+    Prove,
+    /// Leave services alone (`--no-restart`; at boot nothing runs yet).
+    Leave,
+}
+
+/// Where the way back led.
+#[derive(Clone, Debug, Serialize)]
+pub struct Back {
+    /// The NAME.
+    pub name: String,
+    /// The generation in place now.
+    pub generation: Id,
+    /// The same, with its version, for people.
+    #[serde(skip)]
+    pub title: String,
+    /// The paths that changed.
+    pub changed: Vec<PathBuf>,
+    /// The units that were proved to run it.
+    pub proven: Vec<Verdict>,
+    /// Units that were not running before and are not running now.
+    pub stopped: Vec<String>,
+}
+
+/// Why the way back did not lead to a service that is proven to run.
+#[derive(Debug, thiserror::Error)]
+pub enum BackError {
+    /// The files are back and the service is not healthy.
+    #[error("{name}: generation {title} is back in place, but {verdict}; when its cause is mended: systemctl restart {unit}", unit = verdict.unit)]
+    Unhealthy {
+        /// The NAME.
+        name: String,
+        /// The generation.
+        title: String,
+        /// What was found.
+        verdict: Box<Verdict>,
+    },
+    /// No generation can be brought back.
+    #[error("{name}: no earlier generation can be brought back ({why}); put a good version in place: swapbin --name {name} FILE DEST")]
+    NoneGood {
+        /// The NAME.
+        name: String,
+        /// Why the nearest can't.
+        why: String,
+    },
+    /// systemd would not do its part; the files are back.
+    #[error("{name}: the files are back, but {source}; try again: rollback {name}")]
+    Systemd {
+        /// The NAME.
+        name: String,
+        /// What systemd said.
+        source: SystemdError,
+    },
+    /// Judging the service failed; the files are back.
+    #[error("{name}: the files are back, but whether {unit} runs could not be judged: {why}; look at: systemctl status {unit}")]
+    Judge {
+        /// The NAME.
+        name: String,
+        /// The unit.
+        unit: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Coded for BackError {
+    fn exit(&self) -> Exit {
+        Exit::Changed
+    }
+}
+
+/// Which generation a rollback is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The one before.
+    Previous,
+    /// This number or version.
+    Named(String),
+}
+
+/// What a rollback would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The NAME.
+    pub name: String,
+    /// The generation it would bring back.
+    pub generation: Id,
+    /// The same, with its version, for people.
+    #[serde(skip)]
+    pub title: String,
+    /// The units it would restart and prove.
+    pub units: Vec<String>,
+}
+
+/// Brings an earlier generation of `name` back and proves that it runs. On trial it ends the trial.
+pub fn roll_back(host: &Host, name: &Name, to: &To, services: Services, wait: Duration, say: &Say) -> Result<Back, Stop> {
+    let lock = Lock::take(host, name.as_str(), wait)?;
+    match set::open(host, name, &lock)? {
+        Opened::OnTrial(set) => {
+            ends_trial(&set, to)?;
+            take_back(host, set, None, services, say)
+        }
+        Opened::Settled(set) => {
+            let target = target(&set, to, say)?;
+            take_back(host, set.leave_for(target)?, None, services, say)
+        }
+    }
+}
+
+/// What [`roll_back`] would do. Changes nothing.
+pub fn plan(host: &Host, name: &Name, to: &To, wait: Duration, say: &Say) -> Result<Plan, Stop> {
+    let lock = Lock::take(host, name.as_str(), wait)?;
+    let (record, generation) = match set::open(host, name, &lock)? {
+        Opened::OnTrial(set) => {
+            ends_trial(&set, to)?;
+            (set.record().clone(), set.trial().home)
+        }
+        Opened::Settled(set) => {
+            let target = target(&set, to, say)?;
+            (set.record().clone(), target)
+        }
+    };
+    let title = title(&record, generation);
+    Ok(Plan { name: name.to_string(), generation, title, units: record.units.into_iter().collect() })
+}
+
+/// Ends a trial with its home generation in place: files by rename, units read again, services restarted where they need
+/// it, and proved by what svc-wait was asked to prove.
+///
+/// The mark goes last: killed anywhere in here, the next one to come does the rest. `left` is what became known of the
+/// generation that is left.
+pub fn take_back(
+    host: &Host,
+    mut set: Set<'_, OnTrial>,
+    left: Option<Judged>,
+    services: Services,
+    say: &Say,
+) -> Result<Back, Stop> {
+    let name = set.record().name.clone();
+    choose_home(&mut set, say)?;
+    let went = set.bring_home(say)?;
+    let systemd = Systemd::on(host);
+    if went.units_changed {
+        systemd.daemon_reload().map_err(|source| BackError::Systemd { name: name.clone(), source })?;
+    }
+    let generation = set.trial().home;
+    let mut back = Back {
+        title: title(set.record(), generation),
+        name,
+        generation,
+        changed: went.changed.iter().map(|dest| dest.path().to_owned()).collect(),
+        proven: Vec::new(),
+        stopped: Vec::new(),
+    };
+    let mut unhealthy = None;
+    if services == Services::Prove {
+        for (unit, before) in set.trial().before.clone() {
+            match put_back(host, &set, &unit, &before, say)? {
+                Some(verdict) if verdict.healthy => back.proven.push(verdict),
+                Some(verdict) => unhealthy = unhealthy.or(Some(verdict)),
+                None => back.stopped.push(unit),
+            }
+        }
+    }
+    let _settled: Set<'_, Settled> = set.settle_home(left)?;
+    match unhealthy {
+        None => Ok(back),
+        Some(verdict) => {
+            Err(BackError::Unhealthy { name: back.name, title: back.title, verdict: Box::new(verdict) }.into())
+        }
+    }
+}
+
+/// One sentence on where the way back led, for people.
+#[must_use]
+pub fn tell(back: &Back) -> String {
+    let mut text = format!("{}: generation {} is back in place", back.name, back.title);
+    for verdict in &back.proven {
+        text += &format!("; {} runs it and is healthy", verdict.unit);
+    }
+    for unit in &back.stopped {
+        text += &format!("; {unit} was not running and is left so");
+    }
+    text
+}
+
+/// Makes `unit` run the files that are back, if it was running before; `None` when it was not.
+fn put_back(
+    host: &Host,
+    set: &Set<'_, OnTrial>,
+    unit: &str,
+    before: &UnitBefore,
+    say: &Say,
+) -> Result<Option<Verdict>, Stop> {
+    let name = &set.record().name;
+    let systemd = Systemd::on(host);
+    let failed = |source| BackError::Systemd { name: name.clone(), source };
+    let now = systemd.show(unit, &["ActiveState", "InvocationID"]).map_err(failed)?;
+    let value = |key: &str| Properties::get(&now, key).map(String::as_str).unwrap_or_default();
+    if !before.active {
+        if !matches!(value("ActiveState"), "inactive" | "") {
+            systemd.stop(unit).map_err(failed)?;
+            // Only a failed unit can be reset; any other has nothing to forget.
+            let _ = systemd.reset_failed(unit);
+        }
+        return Ok(None);
+    }
+    // Only services run our files; sockets and timers need no more than the reload.
+    if !unit.ends_with(".service") {
+        return Ok(None);
+    }
+    let untouched = set.trial().by == Arrived::Swap
+        && value("ActiveState") == "active"
+        && value("InvocationID") == before.invocation;
+    let proof = set.record().proofs.get(unit).cloned().unwrap_or_else(|| Proof {
+        unit: unit.to_owned(),
+        timeout: TIMEOUT,
+        stable: STABLE,
+        probes: Vec::new(),
+        exe: Exe::default(),
+    });
+    let judge = |e: service::WaitError| BackError::Judge {
+        name: name.clone(),
+        unit: unit.to_owned(),
+        why: e.to_string(),
+    };
+    let restart = || {
+        // The attempts of the bad version must not use up the good one's start limit.
+        let _ = systemd.reset_failed(unit);
+        say.detail(format_args!("systemctl restart {unit}"));
+        systemd.restart(unit)
+    };
+    let verdict = if untouched {
+        say.detail(format_args!("{unit} was not restarted since; the process that runs is still the old one"));
+        service::watch(host, say, &proof).map_err(judge)?
+    } else {
+        let verdict = service::wait(host, say, &proof, || restart().map_err(Stop::from)).map_err(judge)?;
+        // Such a wait ends before its deed; the files are back all the same, and must be what runs.
+        if verdict.name == verdict::Name::NotProvable && verdict.times.job_ms.is_none() {
+            restart().map_err(failed)?;
+        }
+        verdict
+    };
+    for line in verdict.journal.iter().filter(|_| !verdict.healthy) {
+        say.note(format_args!("journal: {line}"));
+    }
+    Ok(Some(verdict))
+}
+
+/// Sees to it that the trial's home can be brought back, or the next generation before it that can.
+fn choose_home(set: &mut Set<'_, OnTrial>, say: &Say) -> Result<(), Stop> {
+    let home = set.trial().home;
+    let Err(first) = set.usable(home) else { return Ok(()) };
+    let mut record = set.record().clone();
+    record.current = home;
+    for id in record.way_back() {
+        if set.usable(id).is_ok() {
+            say.note(format_args!("{first}; generation {} is taken instead", title(&record, id)));
+            return Ok(set.go_home_to(id)?);
+        }
+    }
+    Err(BackError::NoneGood { name: record.name, why: first.to_string() }.into())
+}
+
+fn ends_trial(set: &Set<'_, OnTrial>, to: &To) -> Result<(), Stop> {
+    let home = set.trial().home;
+    match to {
+        To::Previous => Ok(()),
+        To::Named(text) if set.record().find(text) == Some(home) => Ok(()),
+        To::Named(_) => {
+            let name = &set.record().name;
+            let line = format!("{name}: a trial is open and is ended first: rollback {name} (it brings generation {home} back)");
+            Err(Stop::new(Exit::No, line))
+        }
+    }
+}
+
+/// The generation a rollback of a settled set goes to.
+fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
+    let record = set.record();
+    let name = &record.name;
+    let no = |why: String| Stop::new(Exit::No, format!("{name}: {why}"));
+    if record.generations.is_empty() {
+        return Err(no("nothing was ever swapped under this name; see: rollback --list".into()));
+    }
+    match to {
+        To::Named(text) => {
+            let id = record.find(text).ok_or_else(|| no(format!("there is no generation '{text}'; {}", choices(record))))?;
+            set.usable(id)?;
+            Ok(id)
+        }
+        To::Previous if record.arrived == Arrived::Rollback => {
+            Err(no(format!("generation {} was brought back already; say where to: {}", title(record, record.current), choices(record))))
+        }
+        To::Previous => {
+            for id in record.way_back() {
+                match set.usable(id) {
+                    Ok(()) => return Ok(id),
+                    Err(why) => say.note(format_args!("{why}; it is passed over")),
+                }
+            }
+            Err(no(format!("there is no earlier good generation to go back to; {}", choices(record))))
+        }
+    }
+}
+
+fn choices(record: &Record) -> String {
+    let others: Vec<_> = record.generations.iter().rev().filter(|g| g.id != record.current).map(Generation::title).collect();
+    if others.is_empty() {
+        return "no other generation is kept".to_owned();
+    }
+    format!("rollback {} --to N, one of: {}", record.name, others.join(", "))
+}
+
+fn title(record: &Record, id: Id) -> String {
+    record.generation(id).map_or_else(|| id.to_string(), Generation::title)
+}

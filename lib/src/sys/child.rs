@@ -1,0 +1,170 @@
+//! Running somebody's COMMAND to its end, whatever ends meanwhile: the terminal, the session, or the tool's patience.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+/// How long COMMAND has after it was asked to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How COMMAND ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status; 128 + N when signal N ended it, as a shell has it.
+    pub code: u8,
+    /// The signal that this process was sent meanwhile, and passed on.
+    pub asked_to_end: Option<i32>,
+}
+
+impl Ended {
+    /// Whether it succeeded and nobody asked for the end.
+    #[must_use]
+    pub fn well(&self) -> bool {
+        self.code == 0 && self.asked_to_end.is_none()
+    }
+}
+
+/// The signals that ask for an end, caught instead of obeyed, for the rest of this process.
+///
+/// Handlers, not a mask: children would inherit a mask.
+#[derive(Debug)]
+pub struct Endings {
+    arrived: UnixStream,
+}
+
+impl Endings {
+    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on.
+    pub fn catch() -> io::Result<Self> {
+        let (arrived, wake) = UnixStream::pair()?;
+        arrived.set_nonblocking(true)?;
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
+            // The pipe only wakes; which signal it was does not matter to COMMAND, which gets SIGTERM.
+        }
+        Ok(Self { arrived })
+    }
+
+    fn take(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        matches!(self.arrived.read(&mut bytes), Ok(n) if n > 0)
+    }
+}
+
+/// Runs `command` in a process group of its own, with `environment` added, and waits for its end.
+///
+/// A signal to end is passed on to the whole group, which is killed ten seconds later. When COMMAND fails, what is left of
+/// its group is killed: nothing of it may still be at work while its doings are taken back.
+pub fn run(command: &[OsString], environment: &[(&str, String)], endings: &mut Endings) -> io::Result<Ended> {
+    let (program, arguments) = split(command)?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().map(|(key, value)| (key, value)))
+        .process_group(0)
+        .spawn()
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
+    let group = Pid::from_raw(child.id().cast_signed());
+    let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
+
+    let mut asked_to_end = None;
+    let mut kill_at = None;
+    loop {
+        let timeout = kill_at.map(|at: Instant| at.saturating_duration_since(Instant::now()));
+        let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+        let mut waiting =
+            [PollFd::new(&exit, PollFlags::IN), PollFd::from_borrowed_fd(endings.arrived.as_fd(), PollFlags::IN)];
+        match poll(&mut waiting, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        if waiting[0].revents().contains(PollFlags::IN) {
+            break;
+        }
+        if endings.take() && asked_to_end.is_none() {
+            asked_to_end = Some(SIGTERM);
+            let _ = killpg(group, Signal::SIGTERM);
+            kill_at = Some(Instant::now() + GRACE);
+        }
+        if kill_at.is_some_and(|at| at <= Instant::now()) {
+            let _ = killpg(group, Signal::SIGKILL);
+            kill_at = None;
+        }
+    }
+    // COMMAND is a zombie still, so its process group's number can't have become another's.
+    let status = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+    let ended = Ended { code: code_of(status), asked_to_end };
+    if !ended.well() {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    child.wait()?;
+    Ok(ended)
+}
+
+/// Starts `command` in this process group and leaves the waiting to the caller.
+pub fn start(command: &[OsString]) -> io::Result<Child> {
+    let (program, arguments) = split(command)?;
+    Command::new(program)
+        .args(arguments)
+        .spawn()
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))
+}
+
+fn split(command: &[OsString]) -> io::Result<(&OsStr, &[OsString])> {
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no COMMAND was given"))?;
+    Ok((program, arguments))
+}
+
+fn code_of(status: WaitStatus) -> u8 {
+    match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+        WaitStatus::Signaled(_, signal, _) => 128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0)),
+        _ => u8::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Ended {
+        let command = ["/bin/sh", "-c", script].map(OsString::from);
+        run(&command, &[("UPSWAP_TEST", "42".into())], &mut Endings::catch().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_exit_status_is_told_as_a_shell_tells_it() {
+        assert_eq!(sh("exit $UPSWAP_TEST").code, 42);
+        assert_eq!(sh("kill -9 $$").code, 137);
+        assert!(sh(":").well());
+    }
+
+    #[test]
+    fn what_a_failed_command_left_running_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        assert_eq!(sh(&format!("sleep 60 & echo $! >{}; exit 1", pid.display())).code, 1);
+        let left: i32 = fs_err::read_to_string(pid).unwrap().trim().parse().unwrap();
+        let gone = |_| {
+            let stat = std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        assert!((0..200).any(|n| gone(n) || { std::thread::sleep(Duration::from_millis(10)); false }));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_an_error_that_names_it() {
+        let error = run(&["/nonexistent/x".into()], &[], &mut Endings::catch().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/x"), "{error}");
+    }
+}

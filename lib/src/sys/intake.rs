@@ -1,0 +1,164 @@
+//! Taking bytes in: files that others name are opened so that nothing but a regular file is ever read, and nothing hangs.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Host;
+use super::durable;
+
+/// The most that a list, a signature, a key or a list of file names may hold, in bytes.
+pub const SMALL: u64 = 1 << 20;
+
+/// Opens a regular file for reading. A symbolic link is followed; a FIFO, a device or a folder is refused and never waited for.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+/// All of a regular file that holds at most [`SMALL`] bytes.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(open_regular(path)?, SMALL)
+}
+
+/// All that `reader` gives, refused when that is more than `most` bytes.
+pub fn read_at_most(reader: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A file of its own in the cache that has no name: nobody else can open it, and it is gone when this process is.
+pub fn unnamed(host: &Host) -> io::Result<File> {
+    durable::make_dirs(host.cache(), 0o755)?;
+    tempfile::tempfile_in(host.cache())
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", host.cache().display())))
+}
+
+/// Copies what `reader` gives into `file`, refused when that is more than `most` bytes, and goes back to its start.
+pub fn copy_at_most(reader: impl Read, file: &mut File, most: u64) -> io::Result<u64> {
+    let copied = io::copy(&mut reader.take(most + 1), file)?;
+    if copied > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
+    }
+    file.flush()?;
+    file.rewind()?;
+    Ok(copied)
+}
+
+/// Why a list of file names gives none.
+#[derive(Debug, thiserror::Error)]
+pub enum NamesError {
+    /// The list could not be read.
+    #[error("{from}: the list of files can't be read: {source}")]
+    Read {
+        /// The list.
+        from: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It holds nothing.
+    #[error("{from}: no files to work on: the stage before gave nothing")]
+    Empty {
+        /// The list.
+        from: String,
+    },
+    /// It holds an empty name, or `-` for standard input.
+    #[error("{from}: name {number} is {what}")]
+    Name {
+        /// The list.
+        from: String,
+        /// The name's number, from 1.
+        number: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl crate::words::exit::Coded for NamesError {
+    fn exit(&self) -> crate::words::exit::Exit {
+        match self {
+            Self::Read { .. } => crate::words::exit::Exit::CouldNot,
+            Self::Empty { .. } | Self::Name { .. } => crate::words::exit::Exit::Usage,
+        }
+    }
+}
+
+/// The file names in the list `from` (`-`: standard input), each ended by `end`, as `--files-from` and `--files0-from` take them.
+pub fn names_from(from: &Path, end: u8) -> Result<Vec<PathBuf>, NamesError> {
+    let stdin = from.as_os_str() == "-";
+    let shown = if stdin { "standard input".to_owned() } else { from.display().to_string() };
+    // A list may well come by a FIFO (`--files-from <(…)`), so it is opened as it is.
+    let read = if stdin {
+        read_at_most(io::stdin().lock(), SMALL)
+    } else {
+        File::open(from).and_then(|file| read_at_most(file, SMALL))
+    };
+    let bytes = read.map_err(|source| NamesError::Read { from: shown.clone(), source })?;
+    let bytes = bytes.strip_suffix(&[end]).unwrap_or(&bytes);
+    if bytes.is_empty() {
+        return Err(NamesError::Empty { from: shown });
+    }
+    let checked = |(index, name): (usize, &[u8])| {
+        let what = match name {
+            b"" => "empty",
+            b"-" => "'-': standard input can't be named in a list",
+            name if name.contains(&0) => "not a path: it holds a NUL byte (was --files0-from meant?)",
+            name => return Ok(PathBuf::from(OsString::from_vec(name.to_vec()))),
+        };
+        Err(NamesError::Name { from: shown.clone(), number: index + 1, what })
+    };
+    bytes.split(|b| *b == end).enumerate().map(checked).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_a_folder_and_a_device_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for odd in [fifo.as_path(), dir.path(), Path::new("/dev/zero")] {
+            assert_eq!(open_regular(odd).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", odd.display());
+        }
+    }
+
+    #[test]
+    fn more_than_the_cap_is_refused() {
+        assert_eq!(read_at_most(io::repeat(7), 100).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_at_most(&[7; 100][..], 100).unwrap().len(), 100);
+        let mut file = tempfile::tempfile().unwrap();
+        assert!(copy_at_most(io::repeat(7), &mut file, 100).is_err());
+    }
+
+    #[test]
+    fn lists_of_names_are_read_byte_by_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list");
+        let names = |text: &[u8], end| {
+            fs_err::write(&list, text).unwrap();
+            names_from(&list, end)
+        };
+        assert_eq!(names(b"a\nb c\n", b'\n').unwrap(), [Path::new("a"), Path::new("b c")]);
+        assert_eq!(names(b"a\nb\0\xff\0", 0).unwrap().len(), 2);
+        assert_eq!(names(b"a", b'\n').unwrap().len(), 1);
+        assert!(matches!(names(b"", b'\n'), Err(NamesError::Empty { .. })));
+        assert!(matches!(names(b"\n", b'\n'), Err(NamesError::Empty { .. })));
+        assert!(matches!(names(b"a\n\nb\n", b'\n'), Err(NamesError::Name { number: 2, .. })));
+        assert!(matches!(names(b"-\n", b'\n'), Err(NamesError::Name { number: 1, .. })));
+        assert!(matches!(names(b"a\0b\0", b'\n'), Err(NamesError::Name { number: 1, .. })));
+    }
+}

@@ -1,0 +1,109 @@
+# shellcheck shell=sh disable=SC2154
+# What `upswap upgrade` and `upswap install-service` share: the profile, its flags, and the part of the chain that changes
+# nothing on the host: fetch and verify. Sourced, never run.
+
+# The keys of a profile, upswap.conf(5). Each has a flag of its name: BIN_DIR is --bin-dir.
+KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP"
+
+# say LINE / die CODE LINE: what people read, with the script's name in front.
+say() {
+    [ -n "$quiet" ] || printf '%s: %s\n' "$script" "$1" >&2
+}
+
+die() {
+    printf '%s: %s\n' "$script" "$2" >&2
+    exit "$1"
+}
+
+# A profile is sourced by root, so it is read by eye first: nobody else may write it, and each line sets one known key to a
+# plain value.
+read_profile() {
+    [ -r "$1" ] || die 2 "$1: there is no such profile; write one (upswap.conf(5)) or give --source and the rest as flags"
+    if [ -n "$(find -L "$1" -prune \( ! -uid "$(id -u)" -o -perm /022 \) -print)" ]; then
+        die 2 "$1: others than you may write it; chown and chmod it first"
+    fi
+    known=$(printf '%s' "$KEYS" | tr ' ' '|')
+    plain="\"[^\"\$\`\\\\]*\"|'[^'\$\`\\\\]*'|[^][\"'\$\`\\\\;&|<>()*?~# 	]*"
+    bad=$(grep -nvE "^[[:space:]]*(#.*)?\$|^($known)=($plain)[[:space:]]*\$" "$1" | sed 1q) || :
+    [ -z "$bad" ] || die 2 "$1: line ${bad%%:*}: not a KEY=value of upswap.conf(5); quote a value that has blanks"
+    # shellcheck source=/dev/null
+    . "$1"
+}
+
+# take_flag FLAG VALUE: a flag that stands for a profile key; false when it is none.
+take_flag() {
+    key=$(printf '%s' "${1#--}" | tr 'a-z-' 'A-Z_')
+    case " $KEYS " in
+    *" $key "*) eval "flag_$key=\$2" ;;
+    *) return 1 ;;
+    esac
+}
+
+# settle_keys NAME: the profile of NAME when there is one (or the one --profile names), then the flags over it, then the defaults.
+settle_keys() {
+    for key in $KEYS; do
+        eval "$key="
+    done
+    if [ -n "$profile" ]; then
+        read_profile "$profile"
+    elif [ -e "/etc/upswap/$1.conf" ]; then
+        read_profile "/etc/upswap/$1.conf"
+    fi
+    for key in $KEYS; do
+        eval "[ -z \"\${flag_$key+set}\" ] || $key=\$flag_$key"
+    done
+    BIN_DIR=${BIN_DIR:-/usr/local/bin}
+    UNIT=${UNIT:-$1.service}
+    case $UNIT in *.*) ;; *) UNIT=$UNIT.service ;; esac
+    [ -n "$SOURCE" ] || die 2 "$1: where its releases are is not known: write /etc/upswap/$1.conf, or give --source"
+    [ -n "$SUMS$KEY" ] || die 2 "$1: a release without evidence is refused: set SUMS or KEY (--sums, --key)"
+}
+
+# A folder that is gone when the script is, however it ends.
+make_work_folder() {
+    work=$(mktemp -d) || exit 3
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# fetch_and_verify SELECTOR: the verified files, a line each, in $work/files. Ends with the first failing code.
+fetch_and_verify() {
+    set -- "$SOURCE${1:+@$1}" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${SIG:+--sig "$SIG"}
+    if [ -n "$KEY" ] && [ -z "$SIG" ]; then
+        # verify's own default, which fetch is told so that the signature comes along.
+        if [ -n "$SUMS" ]; then
+            SIG=$SUMS.minisig
+            set -- "$@" --sig "$SIG"
+        fi
+    fi
+    # shellcheck disable=SC2086
+    fetch $loudness "$@" >"$work/assets" || exit $?
+    set -- ${SUMS:+--sums "$SUMS"} ${KEY:+--minisign "$KEY"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}
+    # shellcheck disable=SC2086
+    verify $loudness "$@" --files-from "$work/assets" >"$work/files" || exit $?
+}
+
+# The new file that the unit runs: the one called like the unit's program, like NAME, or the only one there is.
+new_binary() {
+    program=$(systemctl show --property=ExecStart "$UNIT" | sed -n 's/^ExecStart={ path=\([^ ;]*\).*/\1/p' | sed 1q)
+    for candidate in "${program##*/}" "$name"; do
+        while IFS= read -r file; do
+            [ "${file##*/}" != "$candidate" ] || {
+                printf '%s\n' "$file"
+                return
+            }
+        done <"$work/files"
+    done
+    [ "$(wc -l <"$work/files")" -eq 1 ] || die 3 "$name: none of the new files is called ${program##*/} or $name, so it is not known which one prints the unit"
+    cat "$work/files"
+}
+
+# wait_for UNIT ARGUMENT...: svc-wait with what the profile says of health.
+wait_for() {
+    unit=$1
+    shift
+    # shellcheck disable=SC2086
+    svc-wait $loudness "$unit" ${TIMEOUT:+--timeout "$TIMEOUT"} ${STABLE:+--stable "$STABLE"} $PROBES "$@"
+}

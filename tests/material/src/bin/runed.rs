@@ -1,0 +1,166 @@
+//! `runed`: the daemon that the tests upgrade. It answers `/health` and `/version` on port 80.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A daemon of few words: its journal is its stderr.
+
+use std::io::BufReader;
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{env, fs, io, thread};
+
+use upswap_material::http::{Request, Response};
+use upswap_material::marker::{Fault, Marker};
+use upswap_material::notify;
+
+const USAGE: &str = "\
+Usage: runed [--config FILE] [--listen ADDR:PORT]
+       runed print-systemd [--user USER] [--group GROUP] [--binary PATH] [--config FILE]
+       runed --version";
+
+fn main() -> ExitCode {
+    let marker = Marker::of_this_program();
+    let mut words = env::args().skip(1).peekable();
+    let outcome = match words.peek().map(String::as_str) {
+        Some("--version" | "version") => {
+            println!("runed {}", marker.version);
+            Ok(())
+        }
+        Some("--help") => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Some("print-systemd") => options(words.skip(1), &["--user", "--group", "--binary", "--config"]).map(|given| {
+            let [user, group, binary, config] = given;
+            print!("{}", unit(&marker, user, group, binary, config));
+        }),
+        _ => options(words, &["--config", "--listen"])
+            .and_then(|[config, listen]| listen_address(config, listen))
+            .and_then(|address| serve(&marker, &address)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("runed: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The values of the `known` options, in their order.
+fn options<const N: usize>(
+    mut words: impl Iterator<Item = String>,
+    known: &[&str; N],
+) -> Result<[Option<String>; N], String> {
+    let mut values = [const { None }; N];
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (word, None),
+        };
+        let place = known.iter().position(|k| *k == name).ok_or_else(|| format!("'{name}' is unknown\n{USAGE}"))?;
+        values[place] = Some(value.or_else(|| words.next()).ok_or_else(|| format!("{name} needs a value"))?);
+    }
+    Ok(values)
+}
+
+/// Where to listen: the option, else `listen=` of the configuration, else every address, port 80.
+fn listen_address(config: Option<String>, listen: Option<String>) -> Result<String, String> {
+    let configured = match config.map(fs::read_to_string) {
+        Some(Ok(text)) => text.lines().find_map(|l| l.trim().strip_prefix("listen=").map(str::to_owned)),
+        Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => return Err(format!("configuration: {e}")),
+        _ => None,
+    };
+    Ok(listen.or(configured).unwrap_or_else(|| "0.0.0.0:80".to_owned()))
+}
+
+fn serve(marker: &Marker, address: &str) -> Result<(), String> {
+    eprintln!("runed {} starts", marker.version);
+    match marker.fault {
+        Fault::ExitAtOnce => {
+            eprintln!("runed: the store of an older version can't be opened");
+            std::process::exit(3);
+        }
+        Fault::NeverReady => loop {
+            eprintln!("runed: waiting for the leader");
+            thread::sleep(Duration::from_secs(60));
+        },
+        Fault::CrashAfter => drop(thread::spawn(|| {
+            thread::sleep(Duration::from_secs(3));
+            eprintln!("runed: fatal: lost the leader");
+            std::process::exit(1);
+        })),
+        _ => {}
+    }
+    let listener = TcpListener::bind(address).map_err(|e| format!("listen on {address}: {e}"))?;
+    notify::ready().map_err(|e| format!("sd_notify: {e}"))?;
+    eprintln!("runed: listening on {address}");
+    for stream in listener.incoming() {
+        let version = marker.version.clone();
+        match stream {
+            // A client that went away is its own business.
+            Ok(stream) => drop(thread::Builder::new().spawn(move || answer(&stream, &version))),
+            // Out of descriptors: the next ones may find some again.
+            Err(e) => {
+                eprintln!("runed: accept: {e}");
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn answer(stream: &TcpStream, version: &str) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream);
+    let request = Request::read(&mut reader)?;
+    let response = match (request.method.as_str(), request.path.as_str()) {
+        ("GET" | "HEAD", "/health") => Response::text(200, "ok\n"),
+        ("GET" | "HEAD", "/version") => Response::text(200, format!("{version}\n")),
+        ("GET" | "HEAD", _) => Response::text(404, "not found\n"),
+        _ => Response::text(405, "only GET\n"),
+    };
+    response.write(&mut &*stream, request.method == "HEAD")
+}
+
+/// The canonical unit of this version: 2 and later raise the limit of open files, 3 and later need no file capability.
+fn unit(
+    marker: &Marker,
+    user: Option<String>,
+    group: Option<String>,
+    binary: Option<String>,
+    config: Option<String>,
+) -> String {
+    let user = user.unwrap_or_else(|| "rune".into());
+    let group = group.unwrap_or_else(|| user.clone());
+    let binary = binary.unwrap_or_else(|| "/usr/local/bin/runed".into());
+    let config = config.unwrap_or_else(|| "/etc/rune/runed.conf".into());
+    let limits = if marker.major() >= 2 { "LimitNOFILE=8192\n" } else { "" };
+    let ambient = if marker.major() >= 3 {
+        "AmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
+    } else {
+        ""
+    };
+    format!(
+        "\
+[Unit]
+Description=Rune server
+Documentation=man:runed(8)
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=notify
+User={user}
+Group={group}
+ExecStart={binary} --config {config}
+Restart=on-failure
+RestartSec=1s
+{limits}{ambient}StateDirectory=rune
+ProtectSystem=strict
+ProtectHome=yes
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}

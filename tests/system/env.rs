@@ -1,0 +1,279 @@
+//! A host to upgrade things on: a container whose first program is systemd, gone when its `Env` is dropped.
+//!
+//! `UPSWAP_KEEP=1` leaves the containers and says how to enter them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use fs_err as fs;
+
+use crate::material;
+
+/// What a test host may do beyond a common container; the canaries in `harness.rs` show that it needs both.
+const CAPABILITIES: &str = "--cap-add=SYS_PTRACE,SYS_ADMIN";
+/// The tools for everybody; the others are for root, in `sbin`.
+const BIN: [&str; 5] = ["fetch", "verify", "unit-render", "unit-diff", "svc-wait"];
+const SBIN: [&str; 3] = ["swapbin", "setcap-keep", "rollback"];
+/// Every container of these tests has this label and, as its value, the process that made it.
+const LABEL: &str = "upswap-test";
+/// How long one script may run, in seconds.
+const DEADLINE: &str = "300";
+
+/// A running test host.
+pub struct Env {
+    name: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Env {
+    /// Boots a host and waits until systemd has started everything.
+    #[track_caller]
+    pub fn boot() -> Self {
+        Self::boot_with(&[CAPABILITIES])
+    }
+
+    /// Boots a host as a common container has it: only to show why `boot` asks for more.
+    #[track_caller]
+    pub fn boot_without_capabilities() -> Self {
+        Self::boot_with(&[])
+    }
+
+    #[track_caller]
+    fn boot_with(options: &[&str]) -> Self {
+        static IMAGE: OnceLock<String> = OnceLock::new();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the system tests boot containers and need root: sudo make test (the others: cargo test --test cli)"
+        );
+        let image = IMAGE.get_or_init(|| {
+            remove_leftovers();
+            material::image_script("build", &[])
+        });
+        let pid = std::process::id();
+        let name = format!("upswap-test-{pid}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let env = Self { name, variables: Vec::new() };
+        let limit = open_files_limit().min(20_000);
+        let mut podman = podman();
+        podman.args(["run", "--detach", "--quiet", "--name", &env.name, "--hostname", "host", "--network", "none"]);
+        podman.arg(format!("--label={LABEL}={pid}")).arg("--systemd=always").args(options);
+        // runc refuses limits above this host's own, systemd those above the container's.
+        podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
+        podman.args([image, "/sbin/init"]);
+        finish(&mut podman);
+        env.run(
+            "for turn in $(seq 200); do
+                case $(systemctl is-system-running --wait 2>/dev/null) in running | degraded) exit 0 ;; esac
+                sleep 0.05
+            done
+            systemctl list-jobs; exit 1",
+        )
+        .success();
+        env
+    }
+
+    /// Installs the eight tools and the scripts where `make install` puts them.
+    #[track_caller]
+    pub fn with_tools(self) -> Self {
+        let staged = tempfile::tempdir().unwrap();
+        let install = |from: &Path, to: &str| {
+            let to = staged.path().join(to);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(from, to).unwrap();
+        };
+        for (folder, names) in [("bin", &BIN[..]), ("sbin", &SBIN[..])] {
+            for name in names {
+                install(&material::tools().join(name), &format!("usr/local/{folder}/{name}"));
+            }
+        }
+        for script in fs::read_dir(material::project().join("scripts")).into_iter().flatten().flatten() {
+            let name = script.file_name().into_string().unwrap();
+            let to = if name == "upswap" { "usr/local/bin" } else { "usr/local/libexec/upswap" };
+            install(&script.path(), &format!("{to}/{name}"));
+        }
+        for unit in fs::read_dir(material::project().join("systemd")).into_iter().flatten().flatten() {
+            install(&unit.path(), &format!("usr/local/lib/systemd/system/{}", unit.file_name().to_str().unwrap()));
+        }
+        self.copy(staged.path(), "/");
+        self
+    }
+
+    /// Starts a release server with everything on the shelf, at `https://localhost:8443`, whose CA this host trusts.
+    /// `GITHUB_API_URL` says so to every later script; the public key is `/etc/rune/minisign.pub`.
+    #[track_caller]
+    pub fn with_releases(mut self) -> Self {
+        self.copy(&material::releases(), "/srv/releases");
+        self.put(&material::program("release-server"), "/opt/release-server");
+        self.run(
+            "install -D -m 0644 /srv/releases/minisign.pub /etc/rune/minisign.pub
+            systemd-run --quiet --unit=release-server --property=Type=notify --property=DynamicUser=yes \\
+                --property=RuntimeDirectory=release-server \\
+                /opt/release-server --dir /srv/releases --listen 127.0.0.1:8443 --tls-dir /run/release-server
+            cat /run/release-server/ca.pem >>/etc/ssl/certs/ca-certificates.crt",
+        )
+        .success();
+        self.variables.push(("GITHUB_API_URL".into(), "https://localhost:8443".into()));
+        self
+    }
+
+    /// The container's name, for podman.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Copies what is in the folder `from` into the folder `to` of the host, owned by root.
+    #[track_caller]
+    pub fn copy(&self, from: &Path, to: &str) {
+        let mut tar = Command::new("tar");
+        tar.args(["--create", "--directory"]).arg(from).arg(".").stdout(Stdio::piped());
+        let mut tar = tar.spawn().unwrap();
+        let mut inside = self.exec(true);
+        // --no-overwrite-dir: the modes of / and /usr are the host's.
+        inside.args(["sh", "-ec", "mkdir -p \"$1\" && tar -x --no-same-owner --no-overwrite-dir -C \"$1\"", "sh", to]);
+        inside.stdin(tar.stdout.take().unwrap());
+        finish(&mut inside);
+        assert!(tar.wait().unwrap().success());
+    }
+
+    /// Copies one executable to the path `to` of the host.
+    #[track_caller]
+    pub fn put(&self, from: &Path, to: &str) {
+        let mut inside = self.exec(true);
+        inside.args(["sh", "-ec", "mkdir -p \"${1%/*}\" && cat >\"$1\" && chmod 0755 \"$1\"", "sh", to]);
+        inside.stdin(fs::File::open(from).unwrap().into_parts().0);
+        finish(&mut inside);
+    }
+
+    /// Runs a shell script on the host as root; it stops at the first command that fails.
+    #[track_caller]
+    #[must_use = "say what is expected of it: .success() or .code(5)"]
+    pub fn run(&self, script: &str) -> Output {
+        let mut inside = self.exec(false);
+        inside.args(["sh", "-ec", script]);
+        let output = inside.output().unwrap();
+        Output {
+            script: script.to_owned(),
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn exec(&self, stdin: bool) -> Command {
+        let podman = podman();
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", DEADLINE]).arg(podman.get_program()).args(podman.get_args()).arg("exec");
+        if stdin {
+            command.arg("--interactive");
+        }
+        for (name, value) in &self.variables {
+            command.arg(format!("--env={name}={value}"));
+        }
+        command.arg(&self.name);
+        command
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let journal = self.run("journalctl --no-pager --quiet --lines=40 --output=short-monotonic");
+            eprintln!("the journal of {}:\n{}", self.name, journal.stdout);
+        }
+        if std::env::var_os("UPSWAP_KEEP").is_some() {
+            eprintln!("kept: podman exec -it {} bash; then: podman rm -f -t 0 {}", self.name, self.name);
+            return;
+        }
+        remove(&self.name);
+    }
+}
+
+/// What a script did.
+#[derive(Debug)]
+pub struct Output {
+    script: String,
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Output {
+    /// Requires exit status 0.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        self.code(0)
+    }
+
+    /// Requires this exit status.
+    #[track_caller]
+    pub fn code(self, expected: i32) -> Self {
+        let Self { script, code, stdout, stderr } = &self;
+        assert!(
+            *code == expected,
+            "exit status {code}, not {expected}\n$ {script}\n--- stdout\n{stdout}--- stderr\n{stderr}"
+        );
+        self
+    }
+
+    /// What it printed on standard output, without the last newline.
+    pub fn stdout(&self) -> &str {
+        self.stdout.trim_end_matches('\n')
+    }
+
+    /// What it printed on standard error, without the last newline.
+    pub fn stderr(&self) -> &str {
+        self.stderr.trim_end_matches('\n')
+    }
+}
+
+/// podman with the runtime that works here: its default needs the unified cgroup hierarchy, runc takes the older ones too.
+fn podman() -> Command {
+    let mut podman = Command::new("podman");
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        podman.args(["--runtime", "runc"]);
+    }
+    podman
+}
+
+/// Runs a command that has to work; gives its standard output.
+#[track_caller]
+fn finish(command: &mut Command) -> String {
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(e) => {
+            panic!("{:?}: {e}; the system tests need it: apt-get install podman runc mmdebstrap", command.get_program())
+        }
+    };
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Removes the containers of test runs that were killed.
+fn remove_leftovers() {
+    let format = format!("{{{{.Names}}}} {{{{index .Labels \"{LABEL}\"}}}}");
+    let filter = format!("label={LABEL}");
+    let list = finish(podman().args(["ps", "--all", "--filter", &filter, "--format", &format]));
+    for (name, pid) in list.lines().filter_map(|line| line.split_once(' ')) {
+        if !Path::new("/proc").join(pid).exists() {
+            remove(name);
+        }
+    }
+}
+
+/// Removes a container at once: without -t 0 podman waits for an orderly shutdown first.
+fn remove(name: &str) {
+    let gone = podman().args(["rm", "--force", "--time", "0", name]).stdout(Stdio::null()).status();
+    if !gone.is_ok_and(|status| status.success()) {
+        eprintln!("the container {name} could not be removed: podman rm -f -t 0 {name}");
+    }
+}
+
+/// This process's hard limit of open files (proc(5), "limits").
+fn open_files_limit() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|l| l.starts_with("Max open files")).unwrap_or_default();
+    line.split_whitespace().nth(4).and_then(|hard| hard.parse().ok()).unwrap_or(1024)
+}
