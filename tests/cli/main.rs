@@ -1,9 +1,9 @@
 //! The cli tests.
 
 mod docs;
+mod fetch;
 mod house;
 mod install;
-mod fetch;
 mod svc_wait;
 
 #[path = "../support/http.rs"]

@@ -230,6 +230,18 @@ fn an_old_process_left_in_the_control_group_is_not_healthy_until_it_is_gone() {
 }
 
 #[test]
+fn a_process_whose_file_was_put_back_runs_the_right_one() {
+    let mut host = Host::new();
+    host.install();
+    fs::hard_link(host.path(RUNED), host.path("usr/local/bin/.kept")).unwrap();
+    let pid = host.start("600");
+    host.up(1, pid).install();
+    assert_eq!(host.run(&QUICK).code, 1);
+    fs::rename(host.path("usr/local/bin/.kept"), host.path(RUNED)).unwrap();
+    assert_eq!(host.run(&QUICK).code, 0);
+}
+
+#[test]
 fn another_executable_is_wrong_and_a_script_is_not_provable_before_command_runs() {
     let mut host = Host::new();
     host.install();
