@@ -35,9 +35,7 @@ Examples:
 /// When it fails or the guard is told to end, everything is taken back, and the guard ends with 5.
 #[derive(Parser, Debug)]
 #[command(name = "rollback", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
-#[command(
-    override_usage = "rollback [OPTIONS] NAME [--to GENERATION|VERSION]\n       rollback [OPTIONS] PATH\n       rollback [OPTIONS] --guard NAME -- COMMAND…\n       rollback [OPTIONS] --list [NAME]\n       rollback [OPTIONS] --pending"
-)]
+#[command(override_usage = "rollback [OPTIONS] NAME [--to GENERATION|VERSION]\n       rollback [OPTIONS] PATH\n       rollback [OPTIONS] --guard NAME -- COMMAND…\n       rollback [OPTIONS] --list [NAME]\n       rollback [OPTIONS] --pending")]
 #[command(group = ArgGroup::new("what").required(true).args(["target", "guard", "list", "pending"]))]
 pub struct Args {
     /// The managed set, or with a slash in it a PATH, to bring back

@@ -56,8 +56,7 @@ fn exchanged(host: &Host, path: &Path, args: &Args, say: &Say) -> Result<Answer,
     say.note(format_args!("{} and {} {verb} places", done.path.display(), done.backup.display()));
     let unit = done.units.first().map_or("UNIT", String::as_str);
     say.note(format_args!("a service that runs it keeps the file it was started from until: systemctl restart {unit}"));
-    let fields =
-        json!({ "path": done.path.to_string_lossy(), "backup": done.backup.to_string_lossy(), "units": done.units });
+    let fields = json!({ "path": done.path.to_string_lossy(), "backup": done.backup.to_string_lossy(), "units": done.units });
     Ok(Answer::deed(Exit::Done).json(fields))
 }
 
@@ -69,13 +68,9 @@ fn would_guard(name: &Name, args: &Args, say: &Say) -> Answer {
 
 fn guarded(guarded: Guarded) -> Result<Answer, Stop> {
     Ok(match guarded {
-        Guarded::Passed(code) => {
-            Answer::deed(Exit::Done).passing_on(code).json(json!({ "outcome": "nothing-changed" }))
-        }
+        Guarded::Passed(code) => Answer::deed(Exit::Done).passing_on(code).json(json!({ "outcome": "nothing-changed" })),
         Guarded::Committed(id) => Answer::deed(Exit::Done).json(json!({ "outcome": "committed", "generation": id })),
-        Guarded::TakenBack(back) => {
-            Answer::deed(Exit::TakenBack).json(json!({ "outcome": "taken-back", "back": back }))
-        }
+        Guarded::TakenBack(back) => Answer::deed(Exit::TakenBack).json(json!({ "outcome": "taken-back", "back": back })),
     })
 }
 

@@ -27,9 +27,7 @@ Examples:
 /// To replace a file with no moment in which it has no capability, use swapbin(8).
 #[derive(Parser, Debug)]
 #[command(name = "setcap-keep", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
-#[command(
-    override_usage = "setcap-keep [OPTIONS] PATH… -- COMMAND…\n       setcap-keep --save PATH…\n       setcap-keep --restore [FILE]"
-)]
+#[command(override_usage = "setcap-keep [OPTIONS] PATH… -- COMMAND…\n       setcap-keep --save PATH…\n       setcap-keep --restore [FILE]")]
 #[command(group = ArgGroup::new("mode").required(true).args(["command", "save", "restore"]))]
 pub struct Args {
     /// The files whose capabilities are kept

@@ -27,21 +27,12 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     }
     if args.save || args.dry_run {
         let saved = keep_caps::observe(&args.paths, say)?;
-        let kept: Vec<_> = saved
-            .iter()
-            .map(|(path, caps)| Kept {
-                path: path.clone(),
-                capabilities: caps.as_deref().map(FileCaps::describe),
-                restored: false,
-            })
-            .collect();
+        let kept: Vec<_> = saved.iter().map(|(path, caps)| {
+            Kept { path: path.clone(), capabilities: caps.as_deref().map(FileCaps::describe), restored: false }
+        }).collect();
         if args.dry_run {
             for k in &kept {
-                say.note(format_args!(
-                    "would keep {} of {}",
-                    k.capabilities.as_deref().unwrap_or("nothing"),
-                    k.path.display()
-                ));
+                say.note(format_args!("would keep {} of {}", k.capabilities.as_deref().unwrap_or("nothing"), k.path.display()));
             }
             return Ok(Answer::product(Exit::Done).json(fields(&kept)));
         }
@@ -50,17 +41,13 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let outcome = keep_caps::run(&host, &args.paths, &args.command, say)?;
     if let Some(unit) = args.try_restart.filter(|_| outcome.ended.well()) {
         Systemd::on(&host).try_restart(&unit_name(&unit)).map_err(|e| {
-            Stop::new(
-                Exit::Changed,
-                format!("{e}; COMMAND is done and the capabilities are back: systemctl restart {unit}"),
-            )
+            Stop::new(Exit::Changed, format!("{e}; COMMAND is done and the capabilities are back: systemctl restart {unit}"))
         })?;
     }
     Ok(Answer::deed(Exit::Done).passing_on(outcome.ended.code).json(fields(&outcome.kept)))
 }
 
 fn fields(kept: &[Kept]) -> Value {
-    let one =
-        |k: &Kept| json!({ "path": k.path.to_string_lossy(), "capabilities": k.capabilities, "restored": k.restored });
+    let one = |k: &Kept| json!({ "path": k.path.to_string_lossy(), "capabilities": k.capabilities, "restored": k.restored });
     json!({ "kept": kept.iter().map(one).collect::<Vec<_>>() })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser};
-use upswap::report::{Common, ListArgs, VERSION};
+use upswap::report::{Common, VERSION, ListArgs};
 use upswap::steps::generation::stage::parse_mode;
 use upswap::words::duration::Span;
 use upswap::words::filecaps::FileCaps;
@@ -32,9 +32,7 @@ Examples:
 /// settled as soon as it is durable. Prints the destinations that changed; nothing when none did.
 #[derive(Parser, Debug)]
 #[command(name = "swapbin", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
-#[command(
-    override_usage = "swapbin [OPTIONS] FILE DEST\n       swapbin [OPTIONS] FILE… DIR\n       swapbin [OPTIONS] -t DIR FILE…\n       swapbin [OPTIONS] --commit NAME"
-)]
+#[command(override_usage = "swapbin [OPTIONS] FILE DEST\n       swapbin [OPTIONS] FILE… DIR\n       swapbin [OPTIONS] -t DIR FILE…\n       swapbin [OPTIONS] --commit NAME")]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["commit", "files", "files_from", "files0_from"]))]
 pub struct Args {
     /// The files to put in place, and the destination or folder last (as install(1) and cp(1) take them)

@@ -32,9 +32,7 @@ fn request(args: Args) -> Result<swap::Request, Stop> {
     let mut files = args.list.files_or(args.files)?;
     let target = match (args.target_directory, files.len()) {
         (Some(folder), _) => Target::Folder(folder),
-        (None, 0 | 1) => {
-            return Err(Stop::new(Exit::Usage, "a destination is needed: FILE DEST, or -t DIR; see swapbin --help"));
-        }
+        (None, 0 | 1) => return Err(Stop::new(Exit::Usage, "a destination is needed: FILE DEST, or -t DIR; see swapbin --help")),
         (None, _) => Target::operand(files.pop().unwrap_or_default(), files.len(), args.no_target_directory)?,
     };
     let caps = match (args.cap, args.no_caps) {

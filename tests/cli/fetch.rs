@@ -51,13 +51,7 @@ impl Env {
     /// fetch from `server` for an amd64 host into a folder of its own.
     fn from(&self, server: &Server) -> Command {
         let mut command = self.fetch();
-        command.env("GITHUB_API_URL", server.url()).args([
-            "--allow-http",
-            "--target",
-            "x86_64-unknown-linux-gnu",
-            "--into",
-            "into",
-        ]);
+        command.env("GITHUB_API_URL", server.url()).args(["--allow-http", "--target", "x86_64-unknown-linux-gnu", "--into", "into"]);
         command
     }
 
@@ -94,8 +88,7 @@ fn release(base: &str, tag: &str, assets: &[&str]) -> Value {
     })
 }
 
-const ASSETS: [&str; 4] =
-    ["rune_linux_amd64.tar.gz", "rune_linux_arm64.tar.gz", "checksums.txt", "checksums.txt.minisig"];
+const ASSETS: [&str; 4] = ["rune_linux_amd64.tar.gz", "rune_linux_arm64.tar.gz", "checksums.txt", "checksums.txt.minisig"];
 const TAGS: [&str; 6] = ["v0.0.1-dev.45", "v9.0.0", "v2.0.0", "v1.10.0", "v1.9.0", "v2.1.0-rc.1"];
 
 /// The repository o/r with some releases.
@@ -126,8 +119,7 @@ fn a_release_and_its_sidecars_are_fetched_and_the_assets_alone_are_printed() {
     let ended = run(env.from(&server).args(args).arg("gh:o/r@v0.0.1-dev.45"));
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "into/rune_linux_amd64.tar.gz\n"), "{}", ended.stderr);
     assert_eq!(ended.stderr, "", "nothing is drawn and nothing said where nothing is to be known");
-    let names =
-        ["checksums.txt", "checksums.txt.minisig", "rune_linux_amd64.tar.gz", "rune_linux_amd64.tar.gz.origin.json"];
+    let names = ["checksums.txt", "checksums.txt.minisig", "rune_linux_amd64.tar.gz", "rune_linux_amd64.tar.gz.origin.json"];
     assert_eq!(env.names(), names);
     let record: Value = serde_json::from_slice(&fs::read(env.into_dir().join(names[3])).unwrap()).unwrap();
     assert_eq!(record["source"], "gh:o/r@v0.0.1-dev.45");
@@ -180,20 +172,15 @@ fn what_does_not_exist_is_a_no_and_says_what_to_try() {
 #[test]
 fn the_asset_that_fits_is_taken_with_a_reason_and_two_that_fit_are_refused() {
     let server = Server::start(|seen, base| match seen.path.as_str() {
-        path if path.ends_with("/v1.0.0") => Reply::new(
-            200,
-            release(base, "v1.0.0", &["a_linux_amd64.tar.gz", "a_linux_amd64.zip", "a_linux_arm64.zip"]).to_string(),
-        ),
+        path if path.ends_with("/v1.0.0") => {
+            Reply::new(200, release(base, "v1.0.0", &["a_linux_amd64.tar.gz", "a_linux_amd64.zip", "a_linux_arm64.zip"]).to_string())
+        }
         _ => repository(seen, base),
     });
     let env = Env::new();
     let ended = run(env.from(&server).arg("gh:o/r@v2.0.0"));
     assert_eq!(ended.code, 0);
-    assert!(
-        ended.stderr.contains("rune_linux_amd64.tar.gz: taken for x86_64-unknown-linux-gnu, because"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("rune_linux_amd64.tar.gz: taken for x86_64-unknown-linux-gnu, because"), "{}", ended.stderr);
     for args in [&["gh:o/r@v1.0.0"][..], &["--asset", "a_linux_{goarch}.*", "gh:o/r@v1.0.0"]] {
         let ended = run(env.from(&server).args(args));
         assert_eq!(ended.code, 1);
@@ -213,17 +200,13 @@ fn still_publishing_no_asset_for_this_host_and_a_wrong_name_are_told_apart() {
         unknown["published_at"] = Value::Null;
         let mut empty = release(base, "v1.0.4", &[]);
         empty["published_at"] = Value::Null;
-        Reply::new(
-            200,
-            match seen.path.rsplit('/').next().unwrap() {
-                "v1.0.0" => uploading,
-                "v1.0.1" => release(base, "v1.0.1", &ASSETS[1..]),
-                "v1.0.2" => fresh,
-                "v1.0.3" => unknown,
-                _ => empty,
-            }
-            .to_string(),
-        )
+        Reply::new(200, match seen.path.rsplit('/').next().unwrap() {
+            "v1.0.0" => uploading,
+            "v1.0.1" => release(base, "v1.0.1", &ASSETS[1..]),
+            "v1.0.2" => fresh,
+            "v1.0.3" => unknown,
+            _ => empty,
+        }.to_string())
     });
     let env = Env::new();
     for (tag, args, code, says) in [
@@ -247,10 +230,7 @@ fn a_rate_limit_says_when_and_is_not_waited_for() {
     for (reply, says) in [
         (limited, "at 2100-01-01T00:00:00Z"),
         (Reply::new(429, "").header("Retry-After", "86400"), "rate limit reached; try again at "),
-        (
-            Reply::new(503, "").header("Retry-After", "Fri, 01 Jan 2100 00:00:00 GMT"),
-            "answers 503; try again at 2100-01-01T00:00:00Z",
-        ),
+        (Reply::new(503, "").header("Retry-After", "Fri, 01 Jan 2100 00:00:00 GMT"), "answers 503; try again at 2100-01-01T00:00:00Z"),
     ] {
         let (env, server) = (Env::new(), serving(reply));
         let ended = run(env.from(&server).arg("gh:o/r"));
@@ -262,14 +242,11 @@ fn a_rate_limit_says_when_and_is_not_waited_for() {
 
 #[test]
 fn a_busy_server_is_asked_again() {
-    let (env, server) = (
-        Env::new(),
-        Server::start(|seen, base| match (seen.path.starts_with("/download/"), seen.nth) {
-            (_, 0) => Reply::new(503, "").header("Retry-After", "0"),
-            (true, 1) => Reply::new(429, "").header("Retry-After", "0"),
-            _ => repository(seen, base),
-        }),
-    );
+    let (env, server) = (Env::new(), Server::start(|seen, base| match (seen.path.starts_with("/download/"), seen.nth) {
+        (_, 0) => Reply::new(503, "").header("Retry-After", "0"),
+        (true, 1) => Reply::new(429, "").header("Retry-After", "0"),
+        _ => repository(seen, base),
+    }));
     let ended = run(env.from(&server).args(["--asset", ASSETS[0], "gh:o/r@v1"]));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("; try 1 of 3 in 0s").count(), 2, "{}", ended.stderr);
@@ -280,12 +257,7 @@ fn a_file_that_may_not_be_whole_or_not_the_file_never_has_its_name() {
     let page = Reply::new(200, "<html>log in</html>").header("Content-Type", "text/html; charset=utf-8");
     let chunked = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (what, reply, code, says) in [
-        (
-            "short",
-            Reply::raw("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n", BODY),
-            75,
-            "cut off after 22 bytes of 100",
-        ),
+        ("short", Reply::raw("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n", BODY), 75, "cut off after 22 bytes of 100"),
         ("long", Reply::raw("HTTP/1.1 200 X\r\nContent-Length: 10\r\n\r\n", BODY), 3, "more than the length it gave"),
         ("no length", Reply::raw("HTTP/1.1 200 X\r\n\r\n", BODY), 3, "does not say how long"),
         ("last chunk missing", Reply::raw(chunked, "5\r\nhello\r\n"), 75, "cut off after 5 bytes"),
@@ -313,9 +285,7 @@ fn a_file_that_may_not_be_whole_or_not_the_file_never_has_its_name() {
 
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
-    for reply in
-        [Reply::raw("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n", BODY).hold(), Reply::raw("HTTP/1.1 2", "").hold()]
-    {
+    for reply in [Reply::raw("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n", BODY).hold(), Reply::raw("HTTP/1.1 2", "").hold()] {
         let (env, server) = (Env::new(), serving(reply));
         let ended = run(env.from(&server).args(["--timeout", "300ms", &format!("{}/x.bin", server.url())]));
         assert_eq!(ended.code, 75, "{}", ended.stderr);
@@ -336,9 +306,7 @@ fn a_size_or_digest_other_than_the_releases_is_refused() {
         }
         Reply::new(200, answer.to_string())
     });
-    for (tag, says) in
-        [("v1.0.0", "22 bytes come where 5 were announced"), ("v1.0.1", "its SHA-256 is"), ("v1.0.2", "larger than 2G")]
-    {
+    for (tag, says) in [("v1.0.0", "22 bytes come where 5 were announced"), ("v1.0.1", "its SHA-256 is"), ("v1.0.2", "larger than 2G")] {
         let env = Env::new();
         let ended = run(env.from(&server).arg(format!("gh:o/r@{tag}")));
         assert_eq!(ended.code, 3, "{}", ended.stderr);
@@ -368,8 +336,7 @@ fn an_asset_that_is_there_already_is_not_fetched_again() {
 #[test]
 fn a_name_that_is_no_plain_file_name_is_refused() {
     for name in ["../evil_linux_amd64", ".evil_linux_amd64", "-evil_linux_amd64", "evil\n_linux_amd64"] {
-        let (env, server) =
-            (Env::new(), Server::start(move |_, base| Reply::new(200, release(base, "v1.0.0", &[name]).to_string())));
+        let (env, server) = (Env::new(), Server::start(move |_, base| Reply::new(200, release(base, "v1.0.0", &[name]).to_string())));
         let ended = run(env.from(&server).args(["--asset", "*_linux_amd64", "gh:o/r@v1.0.0"]));
         assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{}", ended.stderr);
         assert!(ended.stderr.contains("refused as a file name"), "{}", ended.stderr);
@@ -382,24 +349,15 @@ fn a_name_that_is_no_plain_file_name_is_refused() {
 fn tokens_and_headers_stay_with_their_host_and_out_of_messages() {
     let other = Server::start(|_, _| Reply::new(200, BODY));
     let to = format!("{}/signed?sig=SECRET", other.url());
-    let server =
-        Server::start(
-            move |seen, base| {
-                if seen.path.starts_with("/api-asset/") { Reply::redirect(&to) } else { repository(seen, base) }
-            },
-        );
+    let server = Server::start(move |seen, base| {
+        if seen.path.starts_with("/api-asset/") { Reply::redirect(&to) } else { repository(seen, base) }
+    });
     let env = Env::new();
     fs::write(env.root.path().join("headers"), "X-More: SECRET-2\n").unwrap();
-    let ended = run(env.from(&server).env("GITHUB_TOKEN", "SECRET-1").args([
-        "-v",
-        "--header",
-        "@headers",
-        "--header",
-        "X-Key: SECRET-3",
-        "--asset",
-        ASSETS[0],
-        "gh:o/r@v1",
-    ]));
+    let ended = run(env
+        .from(&server)
+        .env("GITHUB_TOKEN", "SECRET-1")
+        .args(["-v", "--header", "@headers", "--header", "X-Key: SECRET-3", "--asset", ASSETS[0], "gh:o/r@v1"]));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(!ended.stderr.contains("SECRET"), "{}", ended.stderr);
     for seen in server.seen() {
@@ -410,11 +368,7 @@ fn tokens_and_headers_stay_with_their_host_and_out_of_messages() {
     assert!(there.values().all(|value| !value.contains("SECRET")), "{there:?}");
     assert_eq!(there["accept-encoding"], "identity");
 
-    for args in [
-        &["--header", "SECRET", "gh:o/r"][..],
-        &["https://me:SECRET@127.0.0.1/x"],
-        &["--header", "a b: SECRET", "gh:o/r"],
-    ] {
+    for args in [&["--header", "SECRET", "gh:o/r"][..], &["https://me:SECRET@127.0.0.1/x"], &["--header", "a b: SECRET", "gh:o/r"]] {
         let ended = run(env.fetch().args(args));
         assert_eq!(ended.code, 2, "{}", ended.stderr);
         assert!(!ended.stderr.contains("SECRET"), "{}", ended.stderr);
@@ -456,10 +410,7 @@ fn a_list_is_sorted_and_newer_than_answers_no_when_nothing_is() {
     let (env, server) = (Env::new(), Server::start(repository));
     let list = |args: &[&str]| run(env.fetch().env("GITHUB_API_URL", server.url()).arg("--allow-http").args(args));
     assert_eq!(list(&["--list", "gh:o/r"]).stdout, "v2.0.0\nv1.10.0\nv1.9.0\n");
-    assert_eq!(
-        list(&["--list", "--pre", "gh:o/r"]).stdout,
-        "v9.0.0\nv2.1.0-rc.1\nv2.0.0\nv1.10.0\nv1.9.0\nv0.0.1-dev.45\n"
-    );
+    assert_eq!(list(&["--list", "--pre", "gh:o/r"]).stdout, "v9.0.0\nv2.1.0-rc.1\nv2.0.0\nv1.10.0\nv1.9.0\nv0.0.1-dev.45\n");
     assert_eq!(list(&["--list", "-0", "gh:o/r@v1"]).stdout, "v1.10.0\0v1.9.0\0");
     assert_eq!(list(&["--list", "--newer-than", "1.9", "gh:o/r@v1"]).stdout, "v1.10.0\n");
     let json: Value = serde_json::from_str(&list(&["--list", "--json", "gh:o/r@v2"]).stdout).unwrap();
@@ -488,9 +439,7 @@ fn folder(root: &Path) {
 fn a_folder_of_versions_is_a_source_and_so_is_what_fetch_left() {
     let env = Env::new();
     folder(env.root.path());
-    let fetch = |args: &[&str]| {
-        run(env.fetch().args(["--target", "x86_64-unknown-linux-gnu", "--sums", "SHA256SUMS"]).args(args))
-    };
+    let fetch = |args: &[&str]| run(env.fetch().args(["--target", "x86_64-unknown-linux-gnu", "--sums", "SHA256SUMS"]).args(args));
     let ended = fetch(&["--into", "into", "releases@v1"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "into/x_linux_amd64.tar.gz\n"), "{}", ended.stderr);
     assert_eq!(fs::read(env.into_dir().join("SHA256SUMS")).unwrap(), b"v1.1.0");

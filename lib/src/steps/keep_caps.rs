@@ -98,8 +98,7 @@ pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> R
     let saved = observe(paths, say)?;
     let mut endings = Endings::catch().map_err(KeepError::Command)?;
     let save = folder(host).join(format!("{}.save", std::process::id()));
-    let written =
-        durable::make_dirs(&folder(host), 0o755).and_then(|()| durable::replace(&save, &save::write(&saved), 0o600));
+    let written = durable::make_dirs(&folder(host), 0o755).and_then(|()| durable::replace(&save, &save::write(&saved), 0o600));
     written.map_err(|source| KeepError::Io { path: save.clone(), what: "the save can't be written", source })?;
     let ended = match child::run(command, &[], &mut endings) {
         Ok(ended) => ended,
@@ -138,8 +137,7 @@ fn restore_one(path: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
     } else {
         intake::read_small(path)
     };
-    let text =
-        text.map_err(|source| KeepError::Io { path: path.to_owned(), what: "the save can't be read", source })?;
+    let text = text.map_err(|source| KeepError::Io { path: path.to_owned(), what: "the save can't be read", source })?;
     let saved = save::read(&text).map_err(|source| KeepError::Save { path: path.to_owned(), source })?;
     put_back(&saved, path, say)
 }
@@ -162,11 +160,7 @@ fn observe_one(path: &Path, say: &Say) -> Result<Saved, KeepError> {
     // COMMAND may change the working directory's files; the path must mean the same afterwards.
     let absolute = std::path::absolute(path).map_err(failed("it can't be made absolute"))?;
     if let Ok(target) = fs::read_link(&absolute) {
-        say.note(format_args!(
-            "{} is a symlink to {}; the file it leads to is meant",
-            path.display(),
-            target.display()
-        ));
+        say.note(format_args!("{} is a symlink to {}; the file it leads to is meant", path.display(), target.display()));
     }
     let file = open(&absolute).map_err(|e| match e.kind() {
         io::ErrorKind::InvalidInput => KeepError::NotAFile(path.to_owned()),

@@ -159,10 +159,7 @@ mod tests {
             let stat = std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
             stat.is_empty() || stat.contains(") Z ")
         };
-        assert!((0..200).any(|n| gone(n) || {
-            std::thread::sleep(Duration::from_millis(10));
-            false
-        }));
+        assert!((0..200).any(|n| gone(n) || { std::thread::sleep(Duration::from_millis(10)); false }));
     }
 
     #[test]

@@ -40,9 +40,7 @@ pub enum LockError {
         holder: String,
     },
     /// The environment speaks of a guard whose lock did not come down to this process.
-    #[error(
-        "{name}: {GUARD_NAME} says a guard holds the lock, but {why}; run the whole chain inside one sudo, not sudo inside the chain"
-    )]
+    #[error("{name}: {GUARD_NAME} says a guard holds the lock, but {why}; run the whole chain inside one sudo, not sudo inside the chain")]
     Lost {
         /// The NAME.
         name: String,
@@ -50,9 +48,7 @@ pub enum LockError {
         why: &'static str,
     },
     /// The tool was asked for another NAME than its guard's.
-    #[error(
-        "{asked}: this runs under the guard of {guard}, so its name is {guard}; leave the name out, or use a chain of its own"
-    )]
+    #[error("{asked}: this runs under the guard of {guard}, so its name is {guard}; leave the name out, or use a chain of its own")]
     OtherName {
         /// What was asked for.
         asked: String,

@@ -5,17 +5,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 /// The signals that ask a tool to end: they must not end it between two renames.
 #[must_use]
 pub fn endings() -> SigSet {
-    [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGPIPE,
-        Signal::SIGXFSZ,
-        Signal::SIGALRM,
-    ]
-    .into_iter()
-    .collect()
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGALRM]
+        .into_iter()
+        .collect()
 }
 
 /// Holds [`endings`] back in this thread for as long as it lives; one that came meanwhile is delivered after.

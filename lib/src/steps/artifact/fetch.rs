@@ -268,8 +268,7 @@ pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
     let mut releases = request.source.releases(request.channel, &net, say)?;
     newest_first(&mut releases);
     if let Some(floor) = &request.newer_than {
-        let newest =
-            releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
+        let newest = releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
         releases.retain(|release| release.tag.as_ref().and_then(Tag::version).is_some_and(|version| version > floor));
         if releases.is_empty() {
             let found = newest.unwrap_or_else(|| "there is no release".to_owned());

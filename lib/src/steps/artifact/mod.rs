@@ -1,8 +1,8 @@
 //! From a release to trusted files: sources, evidence, and the store.
 
+pub mod fetch;
 pub mod evidence;
 pub mod extract;
-pub mod fetch;
 pub mod machine;
 pub mod origin;
 pub mod source;

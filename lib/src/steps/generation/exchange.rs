@@ -49,8 +49,7 @@ pub fn exchange(host: &Host, path: &Path, dry_run: bool, say: &Say) -> Result<Ex
             None => change::stage_backup(&backup, &dest).and_then(|()| rename(&dest.staged(), dest.path())),
         };
         swapped?;
-        sync_dir(parent(dest.path()))
-            .map_err(GenerationError::io(dest.path(), "the exchange is done, but not durable"))?;
+        sync_dir(parent(dest.path())).map_err(GenerationError::io(dest.path(), "the exchange is done, but not durable"))?;
     }
     let record = set.and_then(|name| record::read(host, &name).ok().flatten());
     let units = record.map(|r| r.units.into_iter().collect()).unwrap_or_default();
@@ -73,6 +72,5 @@ fn swap_names(dest: &Dest, backup: &Path) -> Result<(), GenerationError> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), GenerationError> {
-    std::fs::rename(from, to)
-        .map_err(|e: io::Error| GenerationError::io(to, "its backup can't be renamed into place")(e))
+    std::fs::rename(from, to).map_err(|e: io::Error| GenerationError::io(to, "its backup can't be renamed into place")(e))
 }

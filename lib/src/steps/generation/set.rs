@@ -115,8 +115,7 @@ impl<S> Set<'_, S> {
                 in_place(&Dest::new(path.to_owned())).is_ok_and(|f| f.is_some_and(|f| f.digest == state.digest))
             };
             if !good(&backup) && !good(dest.path()) {
-                let why =
-                    format!("generation {id} can't be brought back: this backup is missing or not what was recorded");
+                let why = format!("generation {id} can't be brought back: this backup is missing or not what was recorded");
                 return Err(GenerationError::refused(&backup, why));
             }
         }
@@ -129,12 +128,7 @@ impl<'h> Set<'h, Settled> {
     ///
     /// The mark with every digest is on disk before the first rename. When a rename fails, the ones before it are taken back.
     #[must_use = "commit it or take it back"]
-    pub fn swap(
-        mut self,
-        staged: Vec<Staged>,
-        brings: &Brings,
-        say: &Say,
-    ) -> Result<Set<'h, OnTrial>, GenerationError> {
+    pub fn swap(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Set<'h, OnTrial>, GenerationError> {
         self.note_what_is_there(&staged, say)?;
         let home = self.record.current;
         let generation = Generation {
@@ -184,8 +178,7 @@ impl<'h> Set<'h, Settled> {
         for unit in &self.record.units {
             before.insert(unit.clone(), unit_now(self.host, unit, by)?);
         }
-        let trial =
-            Trial { generation: generation.id, home, by, opened: clock::now(), before, verdicts: BTreeMap::new() };
+        let trial = Trial { generation: generation.id, home, by, opened: clock::now(), before, verdicts: BTreeMap::new() };
         if self.record.generation(generation.id).is_none() {
             self.record.generations.push(generation);
         }
@@ -215,10 +208,7 @@ impl<'h> Set<'h, Settled> {
             };
             if !same {
                 if known.contains(dest) {
-                    say.note(format_args!(
-                        "{} was changed by other hands since the last swap; it is kept as a generation of its own",
-                        dest.path().display()
-                    ));
+                    say.note(format_args!("{} was changed by other hands since the last swap; it is kept as a generation of its own", dest.path().display()));
                 }
                 edited |= known.contains(dest);
                 files.insert(dest.clone(), found.map(|f| f.state(id)));
@@ -373,11 +363,7 @@ impl<'h> Set<'h, OnTrial> {
                     None => {
                         let aside = dest.kept_aside(clock::now());
                         change::link_over(dest.path(), &aside)?;
-                        say.note(format_args!(
-                            "{} was edited since the swap; what it held is kept as {}",
-                            dest.path().display(),
-                            aside.display()
-                        ));
+                        say.note(format_args!("{} was edited since the swap; what it held is kept as {}", dest.path().display(), aside.display()));
                     }
                 }
             }
@@ -451,18 +437,12 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         let paths: Vec<_> = staged.iter().map(|s| s.dest.clone()).collect();
-        change::sync_folders(paths.iter().map(Dest::path)).map_err(GenerationError::io(
-            paths.first().map_or(Path::new("/"), Dest::path),
-            "its folder can't be made durable",
-        ))?;
+        change::sync_folders(paths.iter().map(Dest::path))
+            .map_err(GenerationError::io(paths.first().map_or(Path::new("/"), Dest::path), "its folder can't be made durable"))?;
         let moves = change::moves_of(&staged);
         let carried = change::carry_out(moves, Way::Forward);
         staged.iter_mut().filter(|s| !s.path().exists()).for_each(Staged::renamed);
-        carried.map_err(|(path, source)| GenerationError::Io {
-            path,
-            what: "the new file could not be renamed into place",
-            source,
-        })
+        carried.map_err(|(path, source)| GenerationError::Io { path, what: "the new file could not be renamed into place", source })
     }
 
     /// Makes `.FILE.bak` the file in place. A file of other hands by that name is kept aside, not lost.
@@ -541,9 +521,7 @@ fn unused_backup_number(dests: &BTreeSet<Dest>) -> Id {
     let mut first = 1;
     for dest in dests {
         let prefix = dest.sibling("upswap-");
-        let (Some(folder), Some(prefix)) = (prefix.parent(), prefix.file_name().and_then(|n| n.to_str())) else {
-            continue;
-        };
+        let (Some(folder), Some(prefix)) = (prefix.parent(), prefix.file_name().and_then(|n| n.to_str())) else { continue };
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         for name in entries.filter_map(|e| e.file_name().into_string().ok()) {
             if let Some(number) = name.strip_prefix(prefix).and_then(|rest| rest.parse::<Id>().ok()) {

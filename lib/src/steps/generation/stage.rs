@@ -100,20 +100,13 @@ pub fn resolve(dest: &Path, say: &Say) -> Result<Dest, GenerationError> {
     let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
     let path = if is_link {
         let target = fs::canonicalize(&path).map_err(GenerationError::io(&path, "its symlink leads nowhere"))?;
-        say.note(format_args!(
-            "{} is a symlink; its target {} is what gets replaced",
-            path.display(),
-            target.display()
-        ));
+        say.note(format_args!("{} is a symlink; its target {} is what gets replaced", path.display(), target.display()));
         target
     } else {
         path
     };
     if path.file_name().is_some_and(|name| name.len() > 230) {
-        return Err(GenerationError::refused(
-            &path,
-            "the name is too long to keep a backup beside it (230 bytes at most)",
-        ));
+        return Err(GenerationError::refused(&path, "the name is too long to keep a backup beside it (230 bytes at most)"));
     }
     Ok(Dest::new(path))
 }
@@ -184,9 +177,9 @@ pub fn stage(
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(&staged)
         .map_err(GenerationError::io(&staged, "the new file can't be made"))?;
-    let mut result = Staged { dest: dest.clone(), state: InPlace::new_file().state(0), path: Some(staged.clone()) };
-    let digest =
-        copy(&mut input, &mut output).map_err(GenerationError::io(&staged, "the new file can't be written"))?;
+    let mut result =
+        Staged { dest: dest.clone(), state: InPlace::new_file().state(0), path: Some(staged.clone()) };
+    let digest = copy(&mut input, &mut output).map_err(GenerationError::io(&staged, "the new file can't be written"))?;
     if let Some(stored) = &stored
         && stored.digest != digest
     {
@@ -198,7 +191,11 @@ pub fn stage(
     attrs.set_on(&output).map_err(carry)?;
     output.sync_all().map_err(GenerationError::io(&staged, "the new file can't be made durable"))?;
     let new = InPlace { digest, size: output.metadata().map_or(0, |m| m.size()), attrs };
-    result.state = FileState { verified: stored.is_some(), origin: stored.and_then(|s| s.origin), ..new.state(0) };
+    result.state = FileState {
+        verified: stored.is_some(),
+        origin: stored.and_then(|s| s.origin),
+        ..new.state(0)
+    };
     Ok(Some(result))
 }
 
@@ -263,7 +260,12 @@ fn copy(input: &mut File, output: &mut File) -> io::Result<Digest> {
 }
 
 /// What the new file's owner, mode and attributes are: those of the file it replaces, or install(1)'s for a new one.
-fn attrs_for(dest: &Dest, old: Option<&InPlace>, wanted: &Wanted, new: &mut File) -> Result<Attrs, GenerationError> {
+fn attrs_for(
+    dest: &Dest,
+    old: Option<&InPlace>,
+    wanted: &Wanted,
+    new: &mut File,
+) -> Result<Attrs, GenerationError> {
     let mut attrs = match old {
         Some(old) => old.attrs.clone(),
         None => {
@@ -305,7 +307,11 @@ fn runnable(file: &mut File) -> io::Result<bool> {
     Ok(head[..n].starts_with(b"\x7fELF") || head[..n].starts_with(b"#!"))
 }
 
-fn id(text: &str, by_name: impl FnOnce(&str) -> nix::Result<Option<u32>>, kind: &str) -> Result<u32, GenerationError> {
+fn id(
+    text: &str,
+    by_name: impl FnOnce(&str) -> nix::Result<Option<u32>>,
+    kind: &str,
+) -> Result<u32, GenerationError> {
     match (text.parse(), by_name(text)) {
         (_, Ok(Some(id))) | (Ok(id), _) => Ok(id),
         _ => Err(GenerationError::Usage(format!("'{text}' is no {kind} of this host; make it first"))),

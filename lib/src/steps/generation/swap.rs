@@ -67,10 +67,7 @@ impl Target {
         match (is_folder, files) {
             (true, _) => Ok(Self::Folder(last)),
             (false, 1) => Ok(Self::File(last)),
-            (false, _) => Err(GenerationError::Usage(format!(
-                "{}: several files need a folder as the last operand",
-                last.display()
-            ))),
+            (false, _) => Err(GenerationError::Usage(format!("{}: several files need a folder as the last operand", last.display()))),
         }
     }
 
@@ -164,14 +161,10 @@ fn stage_all(
         // Units are rendered and edited on the host itself; they have no release to be verified against.
         if !new.state.verified && !dest.is_unit() {
             if guarded && !request.unverified {
-                let why =
-                    "under a guard only files that verify put into the store are taken; verify it, or say --unverified";
+                let why = "under a guard only files that verify put into the store are taken; verify it, or say --unverified";
                 return Err(GenerationError::refused(file, why));
             }
-            say.note(format_args!(
-                "{} is not from the store of verified files; it is recorded as unverified",
-                file.display()
-            ));
+            say.note(format_args!("{} is not from the store of verified files; it is recorded as unverified", file.display()));
         }
         say.detail(format_args!("{} is staged beside {}", file.display(), dest.path().display()));
         staged.push(new);
@@ -187,8 +180,7 @@ fn name_of(host: &Host, request: &Request, pairs: &[(&PathBuf, Dest)]) -> Result
         owners.push(set::owner(host, dest)?);
     }
     let asked = request.name.as_ref().map(ToString::to_string).or_else(lock::guard_name);
-    let basename =
-        || pairs.first().map(|(_, d)| d.path().file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let basename = || pairs.first().map(|(_, d)| d.path().file_name().unwrap_or_default().to_string_lossy().into_owned());
     let name = asked.or_else(|| owners.iter().flatten().next().cloned()).or_else(basename).unwrap_or_default();
     for ((_, dest), owner) in pairs.iter().zip(&owners) {
         if let Some(owner) = owner

@@ -32,8 +32,7 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
     wait_for_input();
     let lock = Lock::take_new(host, name.as_str(), lock_wait)?;
     // From here on a signal is news, not the end.
-    let mut endings =
-        Endings::catch().map_err(|e| Stop::new(Exit::CouldNot, format!("signals can't be caught: {e}")))?;
+    let mut endings = Endings::catch().map_err(|e| Stop::new(Exit::CouldNot, format!("signals can't be caught: {e}")))?;
     settle_what_was_left(host, name, &lock, say)?;
     let environment = lock
         .hand_down(name.as_str())
@@ -57,8 +56,7 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
 /// In a pipeline the guard comes into being long before there is anything to swap; the lock is taken when data is there.
 fn wait_for_input() {
     let stdin = std::io::stdin();
-    let piped =
-        std::fs::metadata("/proc/self/fd/0").is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_socket());
+    let piped = std::fs::metadata("/proc/self/fd/0").is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_socket());
     if piped {
         // An error or the end of input is COMMAND's to find.
         let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
@@ -68,10 +66,7 @@ fn wait_for_input() {
 /// A trial whose chain is gone is settled by whoever comes first.
 fn settle_what_was_left(host: &Host, name: &Name, lock: &Lock, say: &Say) -> Result<(), Stop> {
     if let Opened::OnTrial(set) = set::open(host, name, lock)? {
-        say.note(format_args!(
-            "{name}: an earlier chain left generation {} on trial; it is taken back first",
-            set.trial().generation
-        ));
+        say.note(format_args!("{name}: an earlier chain left generation {} on trial; it is taken back first", set.trial().generation));
         say.note(tell(&take_back(host, set, None, Services::Prove, say)?));
     }
     Ok(())
@@ -81,10 +76,7 @@ fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
     let id = set.trial().generation;
     let name = set.record().name.clone();
     let settled = set.commit(say).map_err(|e| {
-        Stop::new(
-            Exit::Changed,
-            format!("{e}; generation {id} runs and is still on trial, commit it: swapbin --commit {name}"),
-        )
+        Stop::new(Exit::Changed, format!("{e}; generation {id} runs and is still on trial, commit it: swapbin --commit {name}"))
     })?;
     let generation = settled.record().generation(id);
     let title = generation.map_or_else(|| id.to_string(), |g| g.title());

@@ -70,9 +70,7 @@ pub enum BackError {
         verdict: Box<Verdict>,
     },
     /// No generation can be brought back.
-    #[error(
-        "{name}: no earlier generation can be brought back ({why}); put a good version in place: swapbin --name {name} FILE DEST"
-    )]
+    #[error("{name}: no earlier generation can be brought back ({why}); put a good version in place: swapbin --name {name} FILE DEST")]
     NoneGood {
         /// The NAME.
         name: String,
@@ -88,9 +86,7 @@ pub enum BackError {
         source: SystemdError,
     },
     /// Judging the service failed; the files are back.
-    #[error(
-        "{name}: the files are back, but whether {unit} runs could not be judged: {why}; look at: systemctl status {unit}"
-    )]
+    #[error("{name}: the files are back, but whether {unit} runs could not be judged: {why}; look at: systemctl status {unit}")]
     Judge {
         /// The NAME.
         name: String,
@@ -131,14 +127,7 @@ pub struct Plan {
 }
 
 /// Brings an earlier generation of `name` back and proves that it runs. On trial it ends the trial.
-pub fn roll_back(
-    host: &Host,
-    name: &Name,
-    to: &To,
-    services: Services,
-    wait: Duration,
-    say: &Say,
-) -> Result<Back, Stop> {
+pub fn roll_back(host: &Host, name: &Name, to: &To, services: Services, wait: Duration, say: &Say) -> Result<Back, Stop> {
     let lock = Lock::take(host, name.as_str(), wait)?;
     match set::open(host, name, &lock)? {
         Opened::OnTrial(set) => {
@@ -264,8 +253,11 @@ fn put_back(
         probes: Vec::new(),
         exe: Exe::default(),
     });
-    let judge =
-        |e: service::WaitError| BackError::Judge { name: name.clone(), unit: unit.to_owned(), why: e.to_string() };
+    let judge = |e: service::WaitError| BackError::Judge {
+        name: name.clone(),
+        unit: unit.to_owned(),
+        why: e.to_string(),
+    };
     let restart = || {
         // The attempts of the bad version must not use up the good one's start limit.
         let _ = systemd.reset_failed(unit);
@@ -311,9 +303,7 @@ fn ends_trial(set: &Set<'_, OnTrial>, to: &To) -> Result<(), Stop> {
         To::Named(text) if set.record().find(text) == Some(home) => Ok(()),
         To::Named(_) => {
             let name = &set.record().name;
-            let line = format!(
-                "{name}: a trial is open and is ended first: rollback {name} (it brings generation {home} back)"
-            );
+            let line = format!("{name}: a trial is open and is ended first: rollback {name} (it brings generation {home} back)");
             Err(Stop::new(Exit::No, line))
         }
     }
@@ -329,16 +319,13 @@ fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
     }
     match to {
         To::Named(text) => {
-            let id =
-                record.find(text).ok_or_else(|| no(format!("there is no generation '{text}'; {}", choices(record))))?;
+            let id = record.find(text).ok_or_else(|| no(format!("there is no generation '{text}'; {}", choices(record))))?;
             set.usable(id)?;
             Ok(id)
         }
-        To::Previous if record.arrived == Arrived::Rollback => Err(no(format!(
-            "generation {} was brought back already; say where to: {}",
-            title(record, record.current),
-            choices(record)
-        ))),
+        To::Previous if record.arrived == Arrived::Rollback => {
+            Err(no(format!("generation {} was brought back already; say where to: {}", title(record, record.current), choices(record))))
+        }
         To::Previous => {
             for id in record.way_back() {
                 match set.usable(id) {
@@ -352,8 +339,7 @@ fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
 }
 
 fn choices(record: &Record) -> String {
-    let others: Vec<_> =
-        record.generations.iter().rev().filter(|g| g.id != record.current).map(Generation::title).collect();
+    let others: Vec<_> = record.generations.iter().rev().filter(|g| g.id != record.current).map(Generation::title).collect();
     if others.is_empty() {
         return "no other generation is kept".to_owned();
     }

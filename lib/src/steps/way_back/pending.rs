@@ -12,8 +12,8 @@ use crate::words::exit::{Exit, Stop};
 
 /// Takes back every open trial that no chain is at work on. All are tried; the first failure is told at the end.
 pub fn settle(host: &Host, services: Services, say: &Say) -> Result<Vec<Back>, Stop> {
-    let names =
-        record::names(host).map_err(|e| Stop::new(Exit::CouldNot, format!("the state folder can't be read: {e}")))?;
+    let names = record::names(host)
+        .map_err(|e| Stop::new(Exit::CouldNot, format!("the state folder can't be read: {e}")))?;
     let mut settled = Vec::new();
     let mut failure = None;
     for name in names {

@@ -344,16 +344,14 @@ impl Net {
         let policy = &self.policy;
         let after = |what: &str, time: Duration| format!("{what} within {}", humantime::format_duration(time));
         match error {
-            ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => NetError::Deadline { url, total: policy.total },
-            ureq::Error::Timeout(Timeout::Resolve) => {
-                NetError::Timeout { url, what: after("no address", policy.connect) }
+            ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => {
+                NetError::Deadline { url, total: policy.total }
             }
+            ureq::Error::Timeout(Timeout::Resolve) => NetError::Timeout { url, what: after("no address", policy.connect) },
             ureq::Error::Timeout(Timeout::Connect) => {
                 NetError::Timeout { url, what: after("no connection", policy.connect) }
             }
-            ureq::Error::Timeout(Timeout::RecvResponse) => {
-                NetError::Timeout { url, what: after("no answer", policy.stall) }
-            }
+            ureq::Error::Timeout(Timeout::RecvResponse) => NetError::Timeout { url, what: after("no answer", policy.stall) },
             ureq::Error::Timeout(_) => NetError::Timeout { url, what: after("no byte came or went", policy.stall) },
             ureq::Error::HostNotFound => NetError::Unreachable { url, why: "the host's name has no address".into() },
             ureq::Error::ConnectionFailed => NetError::Unreachable { url, why: "no address answers".into() },
@@ -363,11 +361,9 @@ impl Net {
                 None => NetError::Unreachable { url, why: e.to_string() },
             },
             ureq::Error::Tls(why) => NetError::Tls { url, why: why.to_owned() },
-            ureq::Error::ConnectProxyFailed(_) => NetError::Proxy {
-                url,
-                variable: "https_proxy, http_proxy or all_proxy",
-                why: "it refuses to connect us",
-            },
+            ureq::Error::ConnectProxyFailed(_) => {
+                NetError::Proxy { url, variable: "https_proxy, http_proxy or all_proxy", why: "it refuses to connect us" }
+            }
             ureq::Error::LargeResponseHeader(..) => {
                 NetError::Protocol { url, why: "its headers are larger than 64 KiB".into() }
             }

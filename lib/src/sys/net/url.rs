@@ -189,9 +189,7 @@ mod tests {
     fn secrets_never_reach_a_message() {
         assert_eq!(url("https://h/x.tgz?sig=SECRET#f").to_string(), "https://h/x.tgz?…");
         assert_eq!(format!("{:?}", url("https://h/?t=SECRET")), "https://h/?…");
-        for bad in
-            ["https://me:SECRET@h/", "ftp://me:SECRET@h/?SECRET", "https://me:SEC RET@h/?SECRET", "nonsense?SECRET"]
-        {
+        for bad in ["https://me:SECRET@h/", "ftp://me:SECRET@h/?SECRET", "https://me:SEC RET@h/?SECRET", "nonsense?SECRET"] {
             assert!(!Url::parse(bad).unwrap_err().to_string().contains("SECRET"), "{bad}");
         }
     }

@@ -42,9 +42,7 @@ pub fn read(text: &[u8]) -> Result<Vec<Saved>, NotASave> {
         } else if let Some(hex) = line.strip_prefix(ATTRIBUTE.as_bytes()) {
             let (_, capability) = saved.last_mut().ok_or(NotASave(number))?;
             *capability = Some(from_hex(hex).ok_or(NotASave(number))?);
-        } else if !line.is_empty()
-            && (saved.is_empty() || !line.contains(&b'=') || line.starts_with(b"security.capability="))
-        {
+        } else if !line.is_empty() && (saved.is_empty() || !line.contains(&b'=') || line.starts_with(b"security.capability=")) {
             return Err(NotASave(number));
         }
     }
@@ -103,13 +101,7 @@ mod tests {
 
     #[test]
     fn refuses_other_text() {
-        for bad in [
-            &b"hello"[..],
-            b"security.capability=0x01",
-            b"# file: /x\nsecurity.capability=0x1",
-            b"# file: /x\nsecurity.capability=0sAQ==",
-            b"# file: \\9",
-        ] {
+        for bad in [&b"hello"[..], b"security.capability=0x01", b"# file: /x\nsecurity.capability=0x1", b"# file: /x\nsecurity.capability=0sAQ==", b"# file: \\9"] {
             assert!(read(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }

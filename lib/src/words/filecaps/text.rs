@@ -59,7 +59,8 @@ fn names_to_set(names: &str) -> Result<u64, NotCapText> {
         return Ok(caps::all().into_iter().map(|c| 1 << c.index()).sum());
     }
     names.split(',').try_fold(0, |set, name| {
-        let capability: Capability = name.to_uppercase().parse().map_err(|_| NotCapText::Name(name.to_owned()))?;
+        let capability: Capability =
+            name.to_uppercase().parse().map_err(|_| NotCapText::Name(name.to_owned()))?;
         Ok(set | 1 << capability.index())
     })
 }
@@ -98,12 +99,7 @@ mod tests {
 
     #[test]
     fn reads_the_forms_people_write() {
-        for text in [
-            "cap_net_bind_service=ep",
-            "cap_net_bind_service=+ep",
-            "cap_net_bind_service+ep",
-            "CAP_NET_BIND_SERVICE=pe",
-        ] {
+        for text in ["cap_net_bind_service=ep", "cap_net_bind_service=+ep", "cap_net_bind_service+ep", "CAP_NET_BIND_SERVICE=pe"] {
             assert_eq!(text.parse::<FileCaps>().unwrap().to_string(), "cap_net_bind_service=ep", "{text}");
         }
         let two: FileCaps = "cap_chown,cap_net_bind_service=p cap_chown-p".parse().unwrap();
@@ -114,9 +110,7 @@ mod tests {
 
     #[test]
     fn refuses_what_a_file_cannot_hold() {
-        for text in
-            ["", "cap_chown", "cap_nothing=ep", "cap_chown=x", "cap_chown=ep cap_kill=p", "cap_chown=", "cap_chown+"]
-        {
+        for text in ["", "cap_chown", "cap_nothing=ep", "cap_chown=x", "cap_chown=ep cap_kill=p", "cap_chown=", "cap_chown+"] {
             assert!(text.parse::<FileCaps>().is_err(), "{text}");
         }
     }
