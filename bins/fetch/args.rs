@@ -1,5 +1,8 @@
 //! The command line of fetch.
 
+// The doc comments are help texts, which are no markdown; the bools are flags.
+#![allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

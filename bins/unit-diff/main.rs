@@ -1,3 +1,21 @@
-//! unit-diff: not built yet.
+//! unit-diff: what would change, in systemd's meaning.
 
-fn main() {}
+use std::process::ExitCode;
+
+use upswap::report::{self, Answer};
+use upswap::steps::unit;
+use upswap::sys::Host;
+use upswap::sys::say::Say;
+use upswap::words::exit::{Exit, Stop};
+
+mod args;
+
+fn main() -> ExitCode {
+    report::run("unit-diff", work)
+}
+
+fn work(args::Args { old, new, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
+    let difference = unit::compare(&Host::from_env(), &old, &new, say)?;
+    let exit = if difference.same() { Exit::Done } else { Exit::No };
+    Ok(Answer::product(exit).text(difference.text(common.colours())).json(difference.json()))
+}

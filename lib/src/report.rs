@@ -36,6 +36,18 @@ pub struct Common {
     version: Option<bool>,
 }
 
+impl Common {
+    /// True when standard output takes colour: as `--color` says, else on a terminal without `NO_COLOR` (no-color.org).
+    #[must_use]
+    pub fn colours(&self) -> bool {
+        match self.color {
+            clap::ColorChoice::Always => true,
+            clap::ColorChoice::Never => false,
+            clap::ColorChoice::Auto => colours_stdout(),
+        }
+    }
+}
+
 /// Operands that come as a list, as tar(1), wc(1) and du(1) take them.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {

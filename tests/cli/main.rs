@@ -9,3 +9,5 @@ mod svc_wait;
 #[path = "../support/http.rs"]
 mod http;
 mod verify;
+mod unit_diff;
+mod unit_render;

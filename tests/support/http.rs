@@ -1,11 +1,15 @@
 //! A small HTTP server for tests, on a port of its own, that can also misbehave.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request that was seen.
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ enum Then {
     Close,
     /// Nothing more is sent and the connection stays open until the server goes.
     Hold,
-    /// The bytes behind the blank line again and again, until the client hangs up.
+    /// The body again and again, or header lines where there is no body yet, until the client hangs up.
     Repeat,
 }
 
@@ -70,88 +74,127 @@ impl Reply {
     }
 }
 
+/// A connection, encrypted or not.
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
 /// The server; it ends when it is dropped.
 pub struct Server {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    held: Arc<Mutex<Vec<TcpStream>>>,
-    ends: Arc<AtomicBool>,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    held: Mutex<Vec<Box<dyn Stream>>>,
+    ends: AtomicBool,
 }
 
 impl Server {
     /// Serves what `answer` makes of each request. It gets the server's own address, for links to itself.
     pub fn start(answer: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self {
-            address: listener.local_addr().unwrap(),
-            seen: Arc::default(),
-            held: Arc::default(),
-            ends: Arc::default(),
+        Self::listen("http", answer, |stream| Ok(Box::new(stream)))
+    }
+
+    /// The same by https, and the certificate in PEM of the CA that signed the server's.
+    pub fn start_tls(answer: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static) -> (Self, String) {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = ca.self_signed(&ca_key).unwrap().pem();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+        let config = Arc::new(config);
+        let wrap = move |stream| {
+            let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
+            Ok(Box::new(StreamOwned::new(connection, stream)) as Box<dyn Stream>)
         };
-        let (seen, held, ends, base) = (server.seen.clone(), server.held.clone(), server.ends.clone(), server.url());
-        let answer = Arc::new(answer);
+        (Self::listen("https", answer, wrap), pem)
+    }
+
+    fn listen(
+        scheme: &'static str,
+        answer: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static,
+        wrap: impl Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self { address: listener.local_addr().unwrap(), scheme, shared: Arc::default() };
+        let (shared, base) = (server.shared.clone(), server.url());
+        let both = Arc::new((answer, wrap));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if ends.load(Ordering::Relaxed) {
+                if shared.ends.load(Ordering::Relaxed) {
                     return;
                 }
-                let (answer, seen, held, base) = (answer.clone(), seen.clone(), held.clone(), base.clone());
+                let (both, shared, base) = (both.clone(), shared.clone(), base.clone());
                 // A client that hangs up is no failure of the server.
-                thread::spawn(move || stream.and_then(|stream| serve(stream, &*answer, &seen, &held, &base)));
+                thread::spawn(move || {
+                    stream.and_then(&both.1).and_then(|stream| serve(stream, &both.0, &shared, &base))
+                });
             }
         });
         server
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or the same with https.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// The requests so far, in order.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.shared.seen.lock().unwrap().clone()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
+        self.shared.ends.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.address);
-        self.held.lock().unwrap().clear();
+        self.shared.held.lock().unwrap().clear();
     }
 }
 
 fn serve(
-    mut stream: TcpStream,
+    mut stream: Box<dyn Stream>,
     answer: &dyn Fn(&Seen, &str) -> Reply,
-    log: &Mutex<Vec<Seen>>,
-    held: &Mutex<Vec<TcpStream>>,
+    shared: &Shared,
     base: &str,
-) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut headers = HashMap::new();
-    for line in lines {
-        let line = line?;
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
+) -> io::Result<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
     }
+    let head = String::from_utf8_lossy(&head);
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let headers = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
     let seen = {
-        let mut log = log.lock().unwrap();
+        let mut log = shared.seen.lock().unwrap();
         let nth = log.iter().filter(|seen| seen.path == path).count();
         log.push(Seen { path, headers, nth });
         log.last().unwrap().clone()
     };
     let Reply { bytes, then } = answer(&seen, base);
     stream.write_all(&bytes)?;
+    stream.flush()?;
     match then {
         Then::Close => {}
-        Then::Hold => held.lock().unwrap().push(stream),
+        Then::Hold => shared.held.lock().unwrap().push(stream),
         Then::Repeat => {
-            let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
-            let body = if head < bytes.len() { &bytes[head..] } else { b"X-More: more\r\n" };
+            let blank = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+            let body = blank.map_or(&b"X-More: more\r\n"[..], |at| &bytes[at + 4..]);
             while stream.write_all(body).is_ok() {}
         }
     }

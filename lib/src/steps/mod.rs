@@ -5,3 +5,4 @@ pub mod generation;
 pub mod keep_caps;
 pub mod service;
 pub mod way_back;
+pub mod unit;

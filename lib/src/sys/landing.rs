@@ -24,7 +24,24 @@ const STALE: Duration = Duration::from_secs(60);
 pub struct Landing {
     part: NamedTempFile,
     hashing: Hashing<io::Sink>,
-    bar: Option<ProgressBar>,
+    bar: Bar,
+}
+
+/// The progress that is drawn, if any; it leaves no trace on the terminal.
+struct Bar(Option<ProgressBar>);
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.hide();
+    }
+}
+
+impl Bar {
+    fn hide(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// A file that is whole and on disk, still under its own name.
@@ -43,7 +60,7 @@ impl Landing {
         // Held until it is closed, so that `sweep` knows it is in use, also by another process.
         part.as_file().lock()?;
         let bar = say.draws_progress().then(|| ProgressBar::no_length().with_prefix(name.to_owned()));
-        Ok(Self { part, hashing: Hashing::new(io::sink()), bar })
+        Ok(Self { part, hashing: Hashing::new(io::sink()), bar: Bar(bar) })
     }
 
     /// Starts over with an empty file, and reserves `len` bytes when the length is known: a full disk is told at once.
@@ -55,7 +72,7 @@ impl Landing {
         if let Some(len) = len.filter(|len| *len > 0) {
             reserve(file, len)?;
         }
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.bar.0 {
             bar.reset();
             let form = match len {
                 Some(len) => {
@@ -69,11 +86,16 @@ impl Landing {
         Ok(())
     }
 
+    /// Takes the progress off the terminal, so that something can be said; [`Landing::begin`] brings it back.
+    pub fn hide(&self) {
+        self.bar.hide();
+    }
+
     /// Appends `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.part.as_file_mut().write_all(bytes)?;
         self.hashing.write_all(bytes)?;
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.bar.0 {
             bar.inc(bytes.len() as u64);
         }
         Ok(())
@@ -81,9 +103,7 @@ impl Landing {
 
     /// The digest of the bytes written since [`Landing::begin`] and their number, with mode 0644 and on disk.
     pub fn finish(mut self) -> io::Result<Landed> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.hide();
         let (digest, len, _) = mem::replace(&mut self.hashing, Hashing::new(io::sink())).finish();
         let file = self.part.as_file();
         file.set_len(len)?;

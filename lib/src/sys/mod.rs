@@ -16,6 +16,8 @@ pub mod process;
 pub mod landing;
 pub mod machine;
 pub mod net;
+pub mod confine;
+pub mod input;
 pub mod say;
 pub mod signals;
 pub mod systemd;

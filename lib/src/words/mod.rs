@@ -15,3 +15,4 @@ pub mod release;
 pub mod size;
 pub mod target;
 pub mod minisign;
+pub mod unit;

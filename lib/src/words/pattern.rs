@@ -116,7 +116,8 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, name: &str, values: Values<'_>) -> bool {
         let parts = self.fill(values);
-        let mut runs = parts.split(Option::is_none).map(|run| run.iter().flatten().map(String::as_str).collect::<String>());
+        let mut runs =
+            parts.split(Option::is_none).map(|run| run.iter().flatten().map(String::as_str).collect::<String>());
         let Some(first) = runs.next() else { return name.is_empty() };
         let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
         let mut runs: Vec<String> = runs.collect();

@@ -366,8 +366,21 @@ mod tests {
     #[test]
     fn versions_are_ordered_as_people_mean_them() {
         let ordered = [
-            "0.9", "v1.0.0-alpha", "1.0.0-alpha.1", "v1.0.0-dev.9", "v1.0.0-dev.45", "1.0rc9", "1.0.0rc10", "1.0.0", "v1.0.1",
-            "1.0.1.2", "1.2", "1.10", "2024.01.05", "20241213-152430", "20241213-162430",
+            "0.9",
+            "v1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "v1.0.0-dev.9",
+            "v1.0.0-dev.45",
+            "1.0rc9",
+            "1.0.0rc10",
+            "1.0.0",
+            "v1.0.1",
+            "1.0.1.2",
+            "1.2",
+            "1.10",
+            "2024.01.05",
+            "20241213-152430",
+            "20241213-162430",
         ];
         for (at, low) in ordered.iter().enumerate() {
             for high in &ordered[at + 1..] {
@@ -426,7 +439,9 @@ mod tests {
         for good in ["rune_linux_amd64.tar.gz", "a", "checksums.txt", "ümlaut"] {
             assert!(good.parse::<AssetName>().is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "../x", "a/b", "a\\b", "-o", ".hidden", "a\nb", "a\0b", "x.origin.json", &"x".repeat(241)] {
+        for bad in
+            ["", ".", "..", "../x", "a/b", "a\\b", "-o", ".hidden", "a\nb", "a\0b", "x.origin.json", &"x".repeat(241)]
+        {
             assert!(bad.parse::<AssetName>().is_err(), "{bad:?}");
         }
     }

@@ -67,15 +67,45 @@ const MACHINES: &[Machine] = &[
     Machine { name: "mips", triples: &["mipsel", "mips"], goarch: "mipsle", words: &["mipsle"] },
 ];
 
+/// A machine that no release knows; only its triple speaks for it.
+const UNKNOWN: Machine = Machine { name: consts::ARCH, triples: &[consts::ARCH], goarch: consts::ARCH, words: &[] };
+
 /// What other systems than Linux are called in asset names.
 const FOREIGN: &[&str] = &[
-    "darwin", "macos", "osx", "mac", "apple", "universal", "universal2", "windows", "win", "win32", "win64", "mingw", "msvc",
-    "freebsd", "openbsd", "netbsd", "dragonfly", "android", "illumos", "solaris", "sunos", "aix", "plan9", "wasm",
-    "wasm32", "wasi", "js", "ios", "haiku",
+    "darwin",
+    "macos",
+    "osx",
+    "mac",
+    "apple",
+    "universal",
+    "universal2",
+    "windows",
+    "win",
+    "win32",
+    "win64",
+    "mingw",
+    "msvc",
+    "freebsd",
+    "openbsd",
+    "netbsd",
+    "dragonfly",
+    "android",
+    "illumos",
+    "solaris",
+    "sunos",
+    "aix",
+    "plan9",
+    "wasm",
+    "wasm32",
+    "wasi",
+    "js",
+    "ios",
+    "haiku",
 ];
 
 /// What is not the program: sources, debug files.
-const NO_PROGRAM: &[&str] = &["src", "source", "sources", "vendor", "vendored", "debug", "dbg", "dbgsym", "debuginfo", "symbols"];
+const NO_PROGRAM: &[&str] =
+    &["src", "source", "sources", "vendor", "vendored", "debug", "dbg", "dbgsym", "debuginfo", "symbols"];
 
 /// The archives that verify can extract from.
 const ARCHIVES: &[&str] = &[".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip"];
@@ -104,7 +134,7 @@ impl Target {
             arch => arch,
         };
         let abi = if matches!(arch, "arm" | "armv7") { "eabihf" } else { "" };
-        let machine = machine(arch).unwrap_or(&MACHINES[0]);
+        let machine = machine(arch).unwrap_or(&UNKNOWN);
         Self { triple: format!("{arch}-unknown-linux-{}{abi}", libc.as_str()), machine, os: "linux", libc }
     }
 
@@ -179,9 +209,10 @@ impl Target {
         let mine = self.machine.precision(stem);
         let this_machine = mine > 0;
         let rivals = MACHINES.iter().filter(|m| m.name != self.machine.name);
-        if rivals.map(|m| (m.precision(stem), m.goarch)).any(|(rival, goarch)| {
-            rival > mine || (this_machine && rival == mine && goarch != self.goarch())
-        }) {
+        if rivals
+            .map(|m| (m.precision(stem), m.goarch))
+            .any(|(rival, goarch)| rival > mine || (this_machine && rival == mine && goarch != self.goarch()))
+        {
             return None;
         }
         let os = has_word(stem, "linux") || ["linux64", "linux32", "linuxarm64"].iter().any(|w| has_word(stem, w));
@@ -233,10 +264,7 @@ impl FromStr for Target {
     /// Reads `ARCH-VENDOR-linux-LIBC` or `ARCH-linux-LIBC`; LIBC is gnu or musl, perhaps with an ABI (`gnueabihf`).
     fn from_str(text: &str) -> Result<Self, NotATarget> {
         let parts: Vec<&str> = text.split('-').collect();
-        let (arch, os, env) = match parts[..] {
-            [arch, _, os, env] | [arch, os, env] => (arch, os, env),
-            _ => return Err(NotATarget(text.to_owned())),
-        };
+        let ([arch, _, os, env] | [arch, os, env]) = parts[..] else { return Err(NotATarget(text.to_owned())) };
         let libc = match env {
             _ if env.starts_with("gnu") => Libc::Gnu,
             _ if env.starts_with("musl") => Libc::Musl,
@@ -310,9 +338,18 @@ mod tests {
     #[test]
     fn the_program_for_this_machine_is_found_among_many_files() {
         let names = [
-            "rune_darwin_amd64.tar.gz", "rune_darwin_arm64.tar.gz", "rune_linux_386.tar.gz", "rune_linux_amd64.deb",
-            "rune_linux_amd64.tar.gz", "rune_linux_amd64.tar.gz.sbom.json", "rune_linux_amd64.tar.gz.sha256",
-            "rune_linux_arm64.tar.gz", "rune_linux_armv7.tar.gz", "rune_windows_amd64.zip", "checksums.txt", "checksums.txt.minisig",
+            "rune_darwin_amd64.tar.gz",
+            "rune_darwin_arm64.tar.gz",
+            "rune_linux_386.tar.gz",
+            "rune_linux_amd64.deb",
+            "rune_linux_amd64.tar.gz",
+            "rune_linux_amd64.tar.gz.sbom.json",
+            "rune_linux_amd64.tar.gz.sha256",
+            "rune_linux_arm64.tar.gz",
+            "rune_linux_armv7.tar.gz",
+            "rune_windows_amd64.zip",
+            "checksums.txt",
+            "checksums.txt.minisig",
         ];
         assert_eq!(choose(AMD64, &names), Ok("rune_linux_amd64.tar.gz"));
         assert_eq!(choose("aarch64-unknown-linux-gnu", &names), Ok("rune_linux_arm64.tar.gz"));
@@ -324,16 +361,34 @@ mod tests {
     #[test]
     fn many_ways_to_spell_a_machine_are_known() {
         for name in [
-            "tool-1.2.3-x86_64-unknown-linux-gnu.tar.xz", "tool_Linux_x86_64.tar.gz", "hugo_0.1_Linux-64bit.tar.gz", "jq-linux64",
-            "tool-linux-x64.zip", "tool.linux-amd64", "tool-x86_64", "tool-v2.0-linux.tar.gz", "tool-linux-x86-64.tgz",
+            "tool-1.2.3-x86_64-unknown-linux-gnu.tar.xz",
+            "tool_Linux_x86_64.tar.gz",
+            "hugo_0.1_Linux-64bit.tar.gz",
+            "jq-linux64",
+            "tool-linux-x64.zip",
+            "tool.linux-amd64",
+            "tool-x86_64",
+            "tool-v2.0-linux.tar.gz",
+            "tool-linux-x86-64.tgz",
         ] {
             assert_eq!(choose(AMD64, &[name]), Ok(name));
         }
-        for name in ["tool-x86.tar.gz", "tool-linux-i386.tar.gz", "tool-darwin-x86_64.zip", "tool.tar.gz", "tool-linux-arm64",
-            "tool-linux-amd64.rpm", "tool-linux-amd64-debug.tar.gz", "tool-win64.zip"] {
+        for name in [
+            "tool-x86.tar.gz",
+            "tool-linux-i386.tar.gz",
+            "tool-darwin-x86_64.zip",
+            "tool.tar.gz",
+            "tool-linux-arm64",
+            "tool-linux-amd64.rpm",
+            "tool-linux-amd64-debug.tar.gz",
+            "tool-win64.zip",
+        ] {
             assert_eq!(choose(AMD64, &[name]), Err(vec![]), "{name}");
         }
-        assert_eq!(choose("i686-unknown-linux-gnu", &["tool-linux-x86_64.zip", "tool-linux-x86.zip"]), Ok("tool-linux-x86.zip"));
+        assert_eq!(
+            choose("i686-unknown-linux-gnu", &["tool-linux-x86_64.zip", "tool-linux-x86.zip"]),
+            Ok("tool-linux-x86.zip")
+        );
     }
 
     #[test]
@@ -358,7 +413,8 @@ mod tests {
             let target = Target::native(libc);
             assert_eq!(target.triple().parse::<Target>().unwrap(), target);
         }
-        for bad in ["", "x86_64", "x86_64-apple-darwin", "x86_64-pc-windows-msvc", "z80-unknown-linux-gnu", "a-b-c-d-e"] {
+        for bad in ["", "x86_64", "x86_64-apple-darwin", "x86_64-pc-windows-msvc", "z80-unknown-linux-gnu", "a-b-c-d-e"]
+        {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
     }

@@ -227,13 +227,10 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
     let release = request.source.release(request.channel, &request.target, &net, say)?;
     exceeds(&release, request)?;
     let chosen = choose::choose(&release, request, say)?;
-    let dir = match &request.into {
-        Some(dir) => dir.clone(),
-        None => {
-            let version = release.tag.as_ref().map_or("unversioned".to_owned(), |tag| plain(tag.as_str()));
-            host.cache().join("fetch").join(request.source.folder()).join(version)
-        }
-    };
+    let dir = request.into.clone().unwrap_or_else(|| {
+        let version = release.tag.as_ref().map_or("unversioned".to_owned(), |tag| plain(tag.as_str()));
+        host.cache().join("fetch").join(request.source.folder()).join(version)
+    });
     let at = |path: &Path| {
         let path = path.to_owned();
         move |why| FetchError::File { path, why }
@@ -268,7 +265,8 @@ pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
     let mut releases = request.source.releases(request.channel, &net, say)?;
     newest_first(&mut releases);
     if let Some(floor) = &request.newer_than {
-        let newest = releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
+        let newest =
+            releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
         releases.retain(|release| release.tag.as_ref().and_then(Tag::version).is_some_and(|version| version > floor));
         if releases.is_empty() {
             let found = newest.unwrap_or_else(|| "there is no release".to_owned());

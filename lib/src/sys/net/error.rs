@@ -126,7 +126,9 @@ pub enum NetError {
         why: String,
     },
     /// Neither a length nor chunks: nobody could tell a whole body from a cut one.
-    #[error("{0}: the server does not say how long the file is, so a cut one could not be told from a whole one; refused")]
+    #[error(
+        "{0}: the server does not say how long the file is, so a cut one could not be told from a whole one; refused"
+    )]
     Unsized(Url),
     /// Another size than was announced.
     #[error("{url}: {got} bytes come where {expected} were announced; refused")]

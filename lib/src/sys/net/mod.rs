@@ -201,33 +201,46 @@ impl Net {
         say: &Say,
     ) -> Result<(), NetError> {
         self.retried(say, || {
-            let Answer { url, proxied, response } = self.get(ask, say)?;
-            if is_page(response.headers(), &ask.url) {
-                return Err(NetError::Page(url));
-            }
-            let length = content_length(response.headers());
-            let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-            match (length, size) {
-                (Some(got), Some(expected)) if got != expected => {
-                    return Err(NetError::WrongSize { url, got, expected });
-                }
-                (None, None) if !chunked => return Err(NetError::Unsized(url)),
-                _ => {}
-            }
-            let announced = length.or(size);
-            if announced.is_some_and(|bytes| bytes > cap.0) {
-                return Err(NetError::TooLarge { url, cap });
-            }
-            landing.begin(announced).map_err(NetError::Write)?;
-            let got = self.pour(&url, response, announced, cap, landing)?;
-            match announced {
-                Some(expected) if got < expected => Err(NetError::Cut { url, got, expected: Some(expected) }),
-                Some(expected) if got > expected => Err(NetError::WrongSize { url, got, expected }),
-                // Behind a proxy the connection below TLS is watched too, and its last bytes are TLS's own.
-                _ if self.surplus.take() && length.is_some() && !proxied => Err(NetError::Surplus(url)),
-                _ => Ok(()),
-            }
+            let saved = self.save_once(ask, size, cap, landing, say);
+            landing.hide();
+            saved
         })
+    }
+
+    fn save_once(
+        &self,
+        ask: &Ask,
+        size: Option<u64>,
+        cap: Size,
+        landing: &mut Landing,
+        say: &Say,
+    ) -> Result<(), NetError> {
+        let Answer { url, proxied, response } = self.get(ask, say)?;
+        if is_page(response.headers(), &ask.url) {
+            return Err(NetError::Page(url));
+        }
+        let length = content_length(response.headers());
+        let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
+        match (length, size) {
+            (Some(got), Some(expected)) if got != expected => {
+                return Err(NetError::WrongSize { url, got, expected });
+            }
+            (None, None) if !chunked => return Err(NetError::Unsized(url)),
+            _ => {}
+        }
+        let announced = length.or(size);
+        if announced.is_some_and(|bytes| bytes > cap.0) {
+            return Err(NetError::TooLarge { url, cap });
+        }
+        landing.begin(announced).map_err(NetError::Write)?;
+        let got = self.pour(&url, response, announced, cap, landing)?;
+        match announced {
+            Some(expected) if got < expected => Err(NetError::Cut { url, got, expected: Some(expected) }),
+            Some(expected) if got > expected => Err(NetError::WrongSize { url, got, expected }),
+            // Behind a proxy the connection below TLS is watched too, and its last bytes are TLS's own.
+            _ if self.surplus.take() && length.is_some() && !proxied => Err(NetError::Surplus(url)),
+            _ => Ok(()),
+        }
     }
 
     fn pour(
@@ -344,14 +357,16 @@ impl Net {
         let policy = &self.policy;
         let after = |what: &str, time: Duration| format!("{what} within {}", humantime::format_duration(time));
         match error {
-            ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => {
-                NetError::Deadline { url, total: policy.total }
+            ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => NetError::Deadline { url, total: policy.total },
+            ureq::Error::Timeout(Timeout::Resolve) => {
+                NetError::Timeout { url, what: after("no address", policy.connect) }
             }
-            ureq::Error::Timeout(Timeout::Resolve) => NetError::Timeout { url, what: after("no address", policy.connect) },
             ureq::Error::Timeout(Timeout::Connect) => {
                 NetError::Timeout { url, what: after("no connection", policy.connect) }
             }
-            ureq::Error::Timeout(Timeout::RecvResponse) => NetError::Timeout { url, what: after("no answer", policy.stall) },
+            ureq::Error::Timeout(Timeout::RecvResponse) => {
+                NetError::Timeout { url, what: after("no answer", policy.stall) }
+            }
             ureq::Error::Timeout(_) => NetError::Timeout { url, what: after("no byte came or went", policy.stall) },
             ureq::Error::HostNotFound => NetError::Unreachable { url, why: "the host's name has no address".into() },
             ureq::Error::ConnectionFailed => NetError::Unreachable { url, why: "no address answers".into() },
@@ -361,9 +376,11 @@ impl Net {
                 None => NetError::Unreachable { url, why: e.to_string() },
             },
             ureq::Error::Tls(why) => NetError::Tls { url, why: why.to_owned() },
-            ureq::Error::ConnectProxyFailed(_) => {
-                NetError::Proxy { url, variable: "https_proxy, http_proxy or all_proxy", why: "it refuses to connect us" }
-            }
+            ureq::Error::ConnectProxyFailed(_) => NetError::Proxy {
+                url,
+                variable: "https_proxy, http_proxy or all_proxy",
+                why: "it refuses to connect us",
+            },
             ureq::Error::LargeResponseHeader(..) => {
                 NetError::Protocol { url, why: "its headers are larger than 64 KiB".into() }
             }

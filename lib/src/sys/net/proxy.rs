@@ -24,7 +24,8 @@ impl Proxies {
             Some(value.trim().to_owned()).filter(|value| !value.is_empty())
         };
         let all = get("all_proxy");
-        let http = if env::var_os("REQUEST_METHOD").is_some() { env::var("http_proxy").ok() } else { get("http_proxy") };
+        let http =
+            if env::var_os("REQUEST_METHOD").is_some() { env::var("http_proxy").ok() } else { get("http_proxy") };
         Self::new(http.or_else(|| all.clone()), get("https_proxy").or(all), &get("no_proxy").unwrap_or_default())
     }
 
@@ -71,8 +72,12 @@ fn covers(entry: &str, url: &Url) -> bool {
 
 fn in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
     match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(n)) if bits <= 32 => (a.to_bits() ^ n.to_bits()).checked_shr(32 - bits).unwrap_or(0) == 0,
-        (IpAddr::V6(a), IpAddr::V6(n)) if bits <= 128 => (a.to_bits() ^ n.to_bits()).checked_shr(128 - bits).unwrap_or(0) == 0,
+        (IpAddr::V4(a), IpAddr::V4(n)) if bits <= 32 => {
+            (a.to_bits() ^ n.to_bits()).checked_shr(32 - bits).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(n)) if bits <= 128 => {
+            (a.to_bits() ^ n.to_bits()).checked_shr(128 - bits).unwrap_or(0) == 0
+        }
         _ => false,
     }
 }
@@ -96,16 +101,31 @@ mod tests {
     #[test]
     fn no_proxy_is_read_as_people_write_it() {
         for (except, url) in [
-            ("*", "http://h/"), ("h", "http://h/"), ("example.com", "https://a.example.com/"), (".example.com", "https://a.example.com/"),
-            ("*.example.com", "https://a.example.com/"), ("x, example.com ,y", "https://example.com/"), ("EXAMPLE.com", "http://Example.COM/"),
-            ("10.0.0.0/8", "http://10.1.2.3/"), ("127.0.0.1", "http://127.0.0.1:99/"), ("h:8080", "http://h:8080/"),
-            ("::1", "http://[::1]/"), ("[::1]:80", "http://[::1]/"), ("fd00::/8", "http://[fd12::1]/"), ("0.0.0.0/0", "http://1.2.3.4/"),
+            ("*", "http://h/"),
+            ("h", "http://h/"),
+            ("example.com", "https://a.example.com/"),
+            (".example.com", "https://a.example.com/"),
+            ("*.example.com", "https://a.example.com/"),
+            ("x, example.com ,y", "https://example.com/"),
+            ("EXAMPLE.com", "http://Example.COM/"),
+            ("10.0.0.0/8", "http://10.1.2.3/"),
+            ("127.0.0.1", "http://127.0.0.1:99/"),
+            ("h:8080", "http://h:8080/"),
+            ("::1", "http://[::1]/"),
+            ("[::1]:80", "http://[::1]/"),
+            ("fd00::/8", "http://[fd12::1]/"),
+            ("0.0.0.0/0", "http://1.2.3.4/"),
         ] {
             assert!(!proxied(except, url), "{except} covers {url}");
         }
         for (except, url) in [
-            ("", "http://h/"), ("example.com", "https://badexample.com/"), ("10.0.0.0/8", "http://11.0.0.1/"), ("h:8080", "http://h/"),
-            ("a.example.com", "http://example.com/"), (".", "http://h/"), ("10.0.0.0/99", "http://10.0.0.1/"),
+            ("", "http://h/"),
+            ("example.com", "https://badexample.com/"),
+            ("10.0.0.0/8", "http://11.0.0.1/"),
+            ("h:8080", "http://h/"),
+            ("a.example.com", "http://example.com/"),
+            (".", "http://h/"),
+            ("10.0.0.0/99", "http://10.0.0.1/"),
         ] {
             assert!(proxied(except, url), "{except} does not cover {url}");
         }

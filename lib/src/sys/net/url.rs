@@ -1,6 +1,6 @@
 //! Addresses: `http://` and `https://` alone, and never their secrets in a message.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use ureq::http::Uri;
 
@@ -154,7 +154,7 @@ pub fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~+".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
@@ -189,7 +189,9 @@ mod tests {
     fn secrets_never_reach_a_message() {
         assert_eq!(url("https://h/x.tgz?sig=SECRET#f").to_string(), "https://h/x.tgz?…");
         assert_eq!(format!("{:?}", url("https://h/?t=SECRET")), "https://h/?…");
-        for bad in ["https://me:SECRET@h/", "ftp://me:SECRET@h/?SECRET", "https://me:SEC RET@h/?SECRET", "nonsense?SECRET"] {
+        for bad in
+            ["https://me:SECRET@h/", "ftp://me:SECRET@h/?SECRET", "https://me:SEC RET@h/?SECRET", "nonsense?SECRET"]
+        {
             assert!(!Url::parse(bad).unwrap_err().to_string().contains("SECRET"), "{bad}");
         }
     }

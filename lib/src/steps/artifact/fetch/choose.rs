@@ -106,7 +106,8 @@ impl Choosing<'_> {
         let assets = self.release.assets.as_deref().unwrap_or_default();
         let age = self.release.published.and_then(|published| {
             let published = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(published))?;
-            SystemTime::now().duration_since(published).ok()
+            // A release from the future has just appeared, and this host's clock is behind.
+            Some(SystemTime::now().duration_since(published).unwrap_or_default())
         });
         let younger = |limit: Duration| age.is_some_and(|age| age < limit);
         let wanted = missing.join(" and ");

@@ -7,7 +7,11 @@ use fs_err as fs;
 
 use super::{Asset, Place, Release, SourceError, nothing_picked};
 use crate::steps::artifact::origin::Origin;
+use crate::sys::durable;
 use crate::words::release::{Channel, Selector, Tag};
+
+/// Paths by their last part.
+type Named = Vec<(String, PathBuf)>;
 
 /// A folder and which of its releases is wanted.
 #[derive(Clone, Debug)]
@@ -66,7 +70,7 @@ pub fn file(path: &Path) -> Result<Release, SourceError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let record = Origin::read(&Origin::beside(path))?;
     let tag = record.and_then(|record| record.version).map(Tag::new);
-    let beside = entries(crate::sys::durable::parent(path))?.0;
+    let beside = entries(durable::parent(path))?.0;
     let assets = beside.into_iter().map(|(name, path)| asset(name, path)).collect();
     Ok(Release { named: Some(asset(name, path.to_owned())), ..release(tag, assets) })
 }
@@ -80,8 +84,7 @@ fn asset(name: String, path: PathBuf) -> Asset {
 }
 
 /// The regular files and the folders in `dir` by name, sorted; hidden ones, records, and names that are not UTF-8 are left out.
-#[allow(clippy::type_complexity)]
-fn entries(dir: &Path) -> Result<(Vec<(String, PathBuf)>, Vec<(String, PathBuf)>), SourceError> {
+fn entries(dir: &Path) -> Result<(Named, Named), SourceError> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -74,7 +74,8 @@ impl GitHub {
         if !plain(owner) || !plain(repo) {
             return Err(form());
         }
-        let var = |name: &str| env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let var =
+            |name: &str| env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let api = var("GITHUB_API_URL").unwrap_or_else(|| API.to_owned());
         let api = Url::parse(api.trim_end_matches('/')).map_err(|e| format!("GITHUB_API_URL: {e}"))?;
         let token = match var("GITHUB_TOKEN").or_else(|| var("GH_TOKEN")) {
@@ -125,21 +126,17 @@ impl GitHub {
         self.pages(net, say, |_| false)
     }
 
-    fn pages(
-        &self,
-        net: &Net,
-        say: &Say,
-        enough: impl Fn(&[Release]) -> bool,
-    ) -> Result<Vec<Release>, SourceError> {
+    fn pages(&self, net: &Net, say: &Say, enough: impl Fn(&[Release]) -> bool) -> Result<Vec<Release>, SourceError> {
         let mut releases = Vec::new();
         for page in 1..=PAGES {
-            let answer: Vec<ApiRelease> = self.ask(&format!("?per_page={PAGE}&page={page}"), net, say).map_err(|e| match e {
-                SourceError::Net(NetError::NotFound(_)) => SourceError::NoRelease {
-                    spelling: format!("gh:{}/{}", self.owner, self.repo),
-                    what: format!("no such repository{}", self.private()),
-                },
-                e => e,
-            })?;
+            let answer: Vec<ApiRelease> =
+                self.ask(&format!("?per_page={PAGE}&page={page}"), net, say).map_err(|e| match e {
+                    SourceError::Net(NetError::NotFound(_)) => SourceError::NoRelease {
+                        spelling: format!("gh:{}/{}", self.owner, self.repo),
+                        what: format!("no such repository{}", self.private()),
+                    },
+                    e => e,
+                })?;
             let last = answer.len() < PAGE;
             for release in answer.into_iter().filter(|release| !release.draft) {
                 releases.push(self.read(release)?);

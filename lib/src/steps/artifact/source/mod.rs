@@ -157,7 +157,9 @@ impl Source {
             Some((_, ("gh", rest))) => Kind::GitHub(GitHub::parse(rest, headers).map_err(wrong)?),
             Some((whole, ("http" | "https", _))) => Kind::Address(Address::parse(whole, headers).map_err(wrong)?),
             Some((_, (scheme, _))) if is_scheme(scheme) && fs::symlink_metadata(text).is_err() => {
-                return Err(wrong(format!("'{scheme}:' is not known; gh:OWNER/REPO, https://…, a folder or a file is")));
+                return Err(wrong(format!(
+                    "'{scheme}:' is not known; gh:OWNER/REPO, https://…, a folder or a file is"
+                )));
             }
             _ => path(text).map_err(|e| match e {
                 Missing::Selector(why) => wrong(why),
@@ -255,7 +257,8 @@ fn path(text: &OsStr) -> Result<Kind, Missing> {
 }
 
 fn is_scheme(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// `text` as one plain part of a path.

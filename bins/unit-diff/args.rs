@@ -1,0 +1,52 @@
+//! unit-diff's command line.
+
+use clap::Parser;
+use upswap::report::Common;
+use upswap::steps::unit::Operand;
+
+/// Examples that work as printed.
+pub const EXAMPLES: &str = "\
+Examples:
+  What would a refresh change in the unit that is loaded, drop-ins included?
+    unit-render --like runed.service -- ./runed print-systemd | unit-diff runed.service -
+  Compare two files:
+    unit-diff /etc/systemd/system/runed.service ./runed.service
+  Only what would be lost:
+    unit-diff runed.service ./runed.service | grep '^LOSES'
+
+Exit status: 0 the same to systemd, 1 different, 2 usage, 3 could not.
+";
+
+/// Say what would change if NEW took the place of OLD, in systemd's meaning
+///
+/// Compares what systemd reads: comments, blank lines, the order of sections and the spelling of booleans and time spans
+/// don't count; the order of commands and files does. A list is compared by element, Environment= by variable, a command by
+/// prefix, program and flag. Each line of the answer says what NEW adds, changes or LOSES. Sections and keys that systemd
+/// does not know are compared too, as other programs may read them.
+///
+/// A unit is a file (a path with '/', or what exists under that name), '-' for standard input, or a unit's name: the
+/// fragment that systemd has loaded, with its drop-ins.
+#[derive(Debug, Parser)]
+#[command(
+    name = "unit-diff",
+    version = upswap::report::VERSION,
+    after_help = EXAMPLES,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub struct Args {
+    /// The unit as it is: a file, '-', or a unit's name
+    #[arg(value_name = "OLD")]
+    pub old: Operand,
+    /// The unit as it would be: a file, '-', or a unit's name
+    #[arg(value_name = "NEW")]
+    pub new: Operand,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}

@@ -1,0 +1,77 @@
+//! What would change if one unit took another's place.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Operand, Unit, UnitError, load};
+use crate::sys::Host;
+use crate::sys::say::{Say, printable};
+use crate::words::unit::diff::{self, Change, Class};
+
+/// Two units and their difference in systemd's meaning.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The unit as it is.
+    pub old: Unit,
+    /// The unit as it would be.
+    pub new: Unit,
+    /// The differences; none when systemd would see the same unit.
+    pub changes: Vec<Change>,
+}
+
+/// Compares the units that `old` and `new` name.
+pub fn compare(host: &Host, old: &Operand, new: &Operand, say: &Say) -> Result<Comparison, UnitError> {
+    if old.is_stdin() && new.is_stdin() {
+        return Err(UnitError::StdinTwice);
+    }
+    let (old, new) = (load(host, old, say)?, load(host, new, say)?);
+    let changes = diff::compare(&old.reading(), &new.reading());
+    Ok(Comparison { old, new, changes })
+}
+
+impl Comparison {
+    /// True when systemd would see the same unit.
+    #[must_use]
+    pub fn same(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The difference as people read it, one change a line; empty when there is none.
+    #[must_use]
+    pub fn text(&self, colour: bool) -> String {
+        let mut text = String::new();
+        if self.same() {
+            return text;
+        }
+        let paint = |code: &'static str| if colour { (code, "\x1b[0m") } else { ("", "") };
+        let (bold, plain) = paint("\x1b[1m");
+        for (sign, unit) in [("---", &self.old), ("+++", &self.new)] {
+            let _ = writeln!(text, "{bold}{sign} {}{plain}", printable(&described(unit)));
+        }
+        for change in &self.changes {
+            let (on, off) = paint(match change.class {
+                Class::Adds => "\x1b[32m",
+                Class::Changes => "\x1b[33m",
+                Class::Loses => "\x1b[1;31m",
+            });
+            let _ = writeln!(text, "{on}{}{off}", printable(&change.to_string()));
+        }
+        text
+    }
+
+    /// The difference for `--json`.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({ "same": self.same(), "old": self.old.json(), "new": self.new.json(), "changes": self.changes })
+    }
+}
+
+/// The unit and, when systemd knows it, the files it consists of.
+fn described(unit: &Unit) -> String {
+    if unit.loaded.is_none() {
+        return unit.name.clone();
+    }
+    let files: Vec<_> = unit.files.iter().map(|(path, _)| path.to_string_lossy()).collect();
+    format!("{} ({})", unit.name, files.join(", "))
+}

@@ -1,0 +1,400 @@
+//! Running a program that nobody trusts yet: as nobody, without network, capabilities and new privileges, for a while.
+//!
+//! By `unshare` and `setpriv` of util-linux and `timeout` of coreutils, so that no code of ours runs between fork and exec.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::Host;
+use super::tool::ToolError;
+use crate::words::exit::{Coded, Exit};
+
+/// The uid and gid of nobody: the kernel's overflow uid (`user_namespaces(7)`), which no file and no service should own.
+pub const NOBODY: u32 = 65534;
+/// How much of its standard error is kept, in bytes; the rest is read and dropped.
+const STDERR_KEPT: u64 = 64 << 10;
+/// How much longer than the deadline the namespace's own watch waits, for the case that we were killed ourselves.
+const SPARE: Duration = Duration::from_secs(2);
+
+/// What to run, and how long and how much.
+#[derive(Clone, Debug)]
+pub struct Confined<'a> {
+    /// The program; a bare name is looked for in the caller's `PATH`.
+    pub program: &'a OsStr,
+    /// Its arguments.
+    pub arguments: &'a [OsString],
+    /// When it and all it started is killed.
+    pub deadline: Duration,
+    /// How many bytes it may write to standard output.
+    pub limit: usize,
+}
+
+/// How far a program could be confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    /// Uid and gid nobody, own network, pid and IPC namespaces, no capability, no new privileges.
+    Nobody,
+    /// The caller's own uid, no new privileges; all that a user who is not root can ask for everywhere.
+    NoNewPrivileges,
+}
+
+/// What a confined program gave.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output, whole.
+    pub stdout: Vec<u8>,
+    /// The beginning of its standard error.
+    pub stderr: Vec<u8>,
+    /// How it was confined.
+    pub confinement: Confinement,
+}
+
+/// Why a program gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// unshare, setpriv or timeout is missing.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// There is no such program.
+    #[error("{}: not found", .program.display())]
+    Missing {
+        /// The program.
+        program: PathBuf,
+    },
+    /// It is there and can't be executed.
+    #[error("{}: cannot be executed by {user}: {reason}; it and every folder above it must be readable and executable for all (0755)", .program.display())]
+    Exec {
+        /// The program.
+        program: PathBuf,
+        /// Who tried.
+        user: String,
+        /// Why not.
+        reason: String,
+    },
+    /// This host does not let us confine it.
+    #[error("{}: was not run, as it cannot be confined here: {reason}", .program.display())]
+    Refused {
+        /// The program.
+        program: PathBuf,
+        /// What unshare or setpriv said.
+        reason: String,
+    },
+    /// It did not end in time and was killed with all it started.
+    #[error("{}: did not end within {deadline:?} and was killed", .program.display())]
+    Deadline {
+        /// The program.
+        program: PathBuf,
+        /// How long it had.
+        deadline: Duration,
+    },
+    /// It wrote more than it may and was killed.
+    #[error("{}: wrote more than {limit} bytes and was killed", .program.display())]
+    TooMuch {
+        /// The program.
+        program: PathBuf,
+        /// How much it may write, in bytes.
+        limit: usize,
+    },
+    /// It could not be started or waited for.
+    #[error("{}: {source}", .program.display())]
+    Io {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Coded for ConfineError {
+    fn exit(&self) -> Exit {
+        Exit::CouldNot
+    }
+}
+
+impl Confined<'_> {
+    /// Runs the program to its end on `host` and returns its output, whatever its exit status.
+    ///
+    /// Its standard input is empty, its folder `/`, its environment fixed. As root it runs as nobody in namespaces of its
+    /// own, and nothing it started outlives it; a user who is not root runs it as themselves without new privileges, and
+    /// a descendant that left the process group may outlive it.
+    pub fn run(&self, host: &Host) -> Result<Output, ConfineError> {
+        let program = located(self.program)?;
+        let failed = |source| ConfineError::Io { program: program.clone(), source };
+        let root = nix::unistd::geteuid().is_root();
+        let confinement = if root { Confinement::Nobody } else { Confinement::NoNewPrivileges };
+        let mut command = self.command(host, confinement, &program)?;
+        let end = Instant::now() + self.deadline;
+        let mut child = command.spawn().map_err(failed)?;
+        let result = self.follow(&mut child, &program, end);
+        if result.is_err() {
+            // The group first: killing unshare kills its namespace's init (--kill-child) and thereby all within.
+            let _ = killpg(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)), Signal::SIGKILL);
+        }
+        let status = child.wait().map_err(failed)?;
+        let (stdout, stderr) = result?;
+        refusal(status, &stderr, &program, confinement)?;
+        Ok(Output { status, stdout, stderr, confinement })
+    }
+
+    fn command(&self, host: &Host, confinement: Confinement, program: &Path) -> Result<process::Command, ConfineError> {
+        let mut words: Vec<OsString> = Vec::new();
+        if confinement == Confinement::Nobody {
+            words.push(host.program("unshare")?.into());
+            words.extend(["--net", "--ipc", "--pid", "--fork", "--kill-child", "--"].map(Into::into));
+            // The namespace's init. It never changes its credentials, which would clear the signal that unshare's death
+            // sends it (prctl(2), PR_SET_PDEATHSIG), and it ends the namespace even when we are gone.
+            words.push(host.program("timeout")?.into());
+            words.extend(["--signal=KILL".into(), format!("{}", (self.deadline + SPARE).as_secs_f64()).into()]);
+        }
+        words.push(host.program("setpriv")?.into());
+        if confinement == Confinement::Nobody {
+            words.extend([format!("--reuid={NOBODY}").into(), format!("--regid={NOBODY}").into()]);
+            words.extend(
+                ["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"].map(Into::into),
+            );
+        }
+        words.extend(["--no-new-privs".into(), "--".into(), program.into()]);
+        let mut command = process::Command::new(words.remove(0));
+        command.args(words).args(self.arguments).env_clear().current_dir("/").process_group(0);
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", "/")
+            .env("NO_COLOR", "1");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    /// Reads what it writes until it ends, at most until `end`.
+    fn follow(&self, child: &mut Child, program: &Path, end: Instant) -> Result<(Vec<u8>, Vec<u8>), ConfineError> {
+        let failed = |source: io::Error| ConfineError::Io { program: program.to_owned(), source };
+        let late = || ConfineError::Deadline { program: program.to_owned(), deadline: self.deadline };
+        let pid = rustix::process::Pid::from_child(child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed(e.into()))?;
+        let (sender, receiver) = mpsc::channel();
+        if let Some(pipe) = child.stdout.take() {
+            let (sender, limit) = (sender.clone(), self.limit as u64);
+            // Nobody waits for these threads: a descendant may keep the pipe open for ever.
+            thread::spawn(move || sender.send((Stream::Out, start_of(pipe, limit + 1, Rest::Left))));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            thread::spawn(move || sender.send((Stream::Err, start_of(pipe, STDERR_KEPT, Rest::Dropped))));
+        }
+        let (mut stdout, mut stderr) = (None, None);
+        while stdout.is_none() || stderr.is_none() {
+            let left = end.saturating_duration_since(Instant::now());
+            let (stream, bytes) = receiver.recv_timeout(left).map_err(|_| late())?;
+            let bytes = bytes.map_err(failed)?;
+            match stream {
+                Stream::Out if bytes.len() > self.limit => {
+                    return Err(ConfineError::TooMuch { program: program.to_owned(), limit: self.limit });
+                }
+                Stream::Out => stdout = Some(bytes),
+                Stream::Err => stderr = Some(bytes),
+            }
+        }
+        if !ended(pidfd.as_fd(), end).map_err(failed)? {
+            return Err(late());
+        }
+        Ok((stdout.unwrap_or_default(), stderr.unwrap_or_default()))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Out,
+    Err,
+}
+
+/// What becomes of the bytes after the kept ones.
+#[derive(Clone, Copy)]
+enum Rest {
+    /// Left in the pipe; whoever writes on gets SIGPIPE.
+    Left,
+    /// Read and dropped, so that the writer can go on.
+    Dropped,
+}
+
+fn start_of(mut pipe: impl Read, kept: u64, rest: Rest) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.by_ref().take(kept).read_to_end(&mut bytes)?;
+    if matches!(rest, Rest::Dropped) {
+        io::copy(&mut pipe, &mut io::sink())?;
+    }
+    Ok(bytes)
+}
+
+/// True when the process ended before `end`.
+fn ended(pidfd: BorrowedFd, end: Instant) -> io::Result<bool> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        // Rounded up, so that the last part of a millisecond does not spin.
+        let wait = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], wait) {
+            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// The absolute path of `program`, a file.
+fn located(program: &OsStr) -> Result<PathBuf, ConfineError> {
+    let missing = || ConfineError::Missing { program: program.into() };
+    let path = Path::new(program);
+    let found = if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
+        path.is_file().then(|| path.to_owned())
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders)
+            .map(|folder| folder.join(path))
+            .find(|path| path.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0))
+    };
+    std::path::absolute(found.ok_or_else(missing)?)
+        .map_err(|source| ConfineError::Io { program: program.into(), source })
+}
+
+/// setpriv and unshare end with 1 when they fail, timeout with 125, setpriv with 126 or 127 when it can't execute (their manual pages).
+fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confinement) -> Result<(), ConfineError> {
+    let stderr = String::from_utf8_lossy(stderr);
+    let line = stderr.lines().next().unwrap_or_default();
+    let program = program.to_owned();
+    match (status.code(), ["setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool))) {
+        (Some(126 | 127), Some(said)) => {
+            let user = match confinement {
+                Confinement::Nobody => format!("nobody (uid {NOBODY})"),
+                Confinement::NoNewPrivileges => "you".to_owned(),
+            };
+            let reason = said.rsplit(": ").next().unwrap_or(said).to_owned();
+            Err(ConfineError::Exec { program, user, reason })
+        }
+        (Some(1 | 125), Some(_)) => Err(ConfineError::Refused { program, reason: line.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err as fs;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A script that the user nobody can run.
+    fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let path = dir.path().join("bin");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        (dir, path)
+    }
+
+    fn run(text: &str, deadline: Duration) -> Result<Output, ConfineError> {
+        let (_dir, path) = script(text);
+        let arguments = ["one".into(), "two words".into()];
+        Confined { program: path.as_os_str(), arguments: &arguments, deadline, limit: 1000 }
+            .run(&Host::below(Path::new("/")))
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn it_sees_its_arguments_an_empty_input_and_a_small_environment() {
+        let output =
+            run(r#"printf '%s|' "$@"; cat; env | cut -d= -f1 | sort | tr '\n' ' '; pwd; echo no >&2; exit 3"#, LONG)
+                .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "one|two words|HOME LC_ALL NO_COLOR PATH PWD /\n");
+        assert_eq!((output.stderr.as_slice(), output.status.code()), (&b"no\n"[..], Some(3)));
+    }
+
+    #[test]
+    fn root_runs_it_as_nobody_without_network_and_privileges() {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "only root can run this test, and without it nothing shows the confinement"
+        );
+        let output = run(
+            "id -u; id -g; id -G; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; grep -c : /proc/self/net/dev; echo $$",
+            LONG,
+        )
+        .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).replace('\t', " ");
+        let none = "0000000000000000";
+        assert_eq!(
+            said.lines().collect::<Vec<_>>(),
+            [
+                "65534",
+                "65534",
+                "65534",
+                &format!("CapInh: {none}"),
+                &format!("CapPrm: {none}"),
+                &format!("CapEff: {none}"),
+                &format!("CapBnd: {none}"),
+                &format!("CapAmb: {none}"),
+                "NoNewPrivs: 1",
+                "1",
+                "2"
+            ],
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_hangs_is_killed_with_all_it_started() {
+        let mark = format!("{}.{}", 100_000 + std::process::id(), line!());
+        let slow = run(&format!("setsid sleep {mark} & exec sleep {mark}"), Duration::from_millis(300));
+        assert!(matches!(slow, Err(ConfineError::Deadline { .. })), "{slow:?}");
+        if nix::unistd::geteuid().is_root() {
+            let alive = || {
+                let lines =
+                    fs::read_dir("/proc").unwrap().filter_map(|e| fs::read(e.ok()?.path().join("cmdline")).ok());
+                lines.filter(|line| String::from_utf8_lossy(line).contains(&mark)).count()
+            };
+            let patience = Instant::now() + LONG;
+            while alive() > 0 {
+                assert!(Instant::now() < patience, "a descendant outlived its namespace");
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn what_writes_without_end_is_killed() {
+        for text in ["exec yes", "trap '' PIPE; while :; do echo y 2>/dev/null; done", "yes >&2 & yes"] {
+            let flood = run(text, LONG);
+            assert!(matches!(flood, Err(ConfineError::TooMuch { .. })), "{flood:?}");
+        }
+        let flood = run("yes >&2", Duration::from_millis(300));
+        assert!(matches!(flood, Err(ConfineError::Deadline { .. })), "{flood:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_said() {
+        let (_dir, path) = script("true");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let host = Host::below(Path::new("/"));
+        let run =
+            |program: &OsStr| Confined { program, arguments: &[], deadline: LONG, limit: 10 }.run(&host).unwrap_err();
+        let said = run(path.as_os_str()).to_string();
+        assert!(said.contains("cannot be executed by") && said.contains("Permission denied"), "{said}");
+        assert!(matches!(run(OsStr::new("/nonexistent/bin")), ConfineError::Missing { .. }));
+        assert!(matches!(run(OsStr::new("no-such-program-anywhere")), ConfineError::Missing { .. }));
+    }
+}

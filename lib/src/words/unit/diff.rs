@@ -1,0 +1,474 @@
+//! The difference of two units in systemd's meaning: what NEW adds to OLD, changes in it, and loses of it.
+//!
+//! Equality is decided on what systemd reads; flags, variables and list elements only decide how a difference is told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::exec::{self, Command};
+use super::flags::{self, Flag};
+use super::keys::{self, Kind};
+use super::reading::{Name, Reading, Setting};
+
+/// What a change does to the old unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// NEW has it, OLD has not.
+    Adds,
+    /// Both have it, and it differs.
+    Changes,
+    /// OLD has it, NEW has not.
+    Loses,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What it does to OLD.
+    pub class: Class,
+    /// The section, without brackets.
+    pub section: String,
+    /// The key.
+    pub key: String,
+    /// What of the value it speaks of, when not of the whole: a variable, a flag, `program`, `prefix`, `order`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// What OLD says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// What NEW says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+}
+
+/// The differences from `old` to `new`: by section, then by key in the order in which the units have them. Empty when
+/// systemd would see the same unit.
+#[must_use]
+pub fn compare(old: &Reading, new: &Reading) -> Vec<Change> {
+    let names: BTreeSet<&Name> = old.settings().keys().chain(new.settings().keys()).collect();
+    let mut ranked: Vec<_> = names.into_iter().map(|name| (rank(name, old, new), name)).collect();
+    ranked.sort();
+    let mut changes = Vec::new();
+    for (_, name) in ranked {
+        let mut parts = Vec::new();
+        setting(keys::kind(&name.1), old.settings().get(name), new.settings().get(name), &mut parts);
+        changes.extend(parts.into_iter().map(|Difference { class, part, old, new }| Change {
+            class,
+            section: name.0.clone(),
+            key: name.1.clone(),
+            part,
+            old,
+            new,
+        }));
+    }
+    changes
+}
+
+impl fmt::Display for Class {
+    /// The word in its column; a loss is the one that must not be overlooked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Adds => "adds",
+            Self::Changes => "changes",
+            Self::Loses => "LOSES",
+        })
+    }
+}
+
+impl fmt::Display for Change {
+    /// One line: `LOSES    [Service] Environment=RUST_LOG=debug`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, section, key, part, old, new } = self;
+        write!(f, "{class:<8} [{section}] {key}=")?;
+        let value = match (old, new) {
+            (Some(old), Some(new)) => {
+                let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
+                format!("{} -> {}", shown(old), shown(new))
+            }
+            (old, new) => old.as_ref().or(new.as_ref()).cloned().unwrap_or_default(),
+        };
+        match part {
+            // A variable is written as in the unit; a flag or a word of ours stands apart from the '='.
+            Some(part) if keys::kind(key) == Kind::Variables => write!(f, "{part}={value}"),
+            Some(part) => write!(f, "{}", format!(" {part} {value}").trim_end()),
+            None => f.write_str(&value),
+        }
+    }
+}
+
+/// `[Unit]` first, `[Install]` and what systemd doesn't know last, as people write units; then the order of the files.
+fn rank(name: &Name, old: &Reading, new: &Reading) -> (u8, String, bool, usize) {
+    let section = match name.0.as_str() {
+        "Unit" => 0,
+        "Install" => 2,
+        other if keys::is_section(other) => 1,
+        _ => 3,
+    };
+    let (first, second) = (old.settings().get(name), new.settings().get(name));
+    let rank = first.or(second).map(|s| s.rank).unwrap_or_default();
+    (section, name.0.clone(), first.is_none(), rank)
+}
+
+/// A [`Change`] before its section and key are known.
+struct Difference {
+    class: Class,
+    part: Option<String>,
+    old: Option<String>,
+    new: Option<String>,
+}
+
+impl Difference {
+    fn adds(new: impl Into<String>) -> Self {
+        Self { class: Class::Adds, part: None, old: None, new: Some(new.into()) }
+    }
+
+    fn loses(old: impl Into<String>) -> Self {
+        Self { class: Class::Loses, part: None, old: Some(old.into()), new: None }
+    }
+
+    fn changes(old: impl Into<String>, new: impl Into<String>) -> Self {
+        Self { class: Class::Changes, part: None, old: Some(old.into()), new: Some(new.into()) }
+    }
+
+    fn of(mut self, part: impl Into<String>) -> Self {
+        self.part = Some(part.into());
+        self
+    }
+}
+
+fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Difference>) {
+    let values = |s: Option<&Setting>| s.map(|s| s.values.clone()).unwrap_or_default();
+    let (before, after) = (values(old), values(new));
+    if old.is_some() && new.is_some() && before == after {
+        return;
+    }
+    match kind {
+        Kind::Text => single(&before, &after, ToOwned::to_owned, out),
+        Kind::Switch => single(&before, &after, |v| keys::switch(v).to_owned(), out),
+        Kind::Span => {
+            single(&before, &after, |v| keys::span(v).map_or_else(|| v.to_owned(), |span| format!("{span:?}")), out);
+        }
+        Kind::Words | Kind::Dependencies => set(&words(&before), &words(&after), out),
+        Kind::OrderedWords => sequence(&words(&before), &words(&after), out),
+        Kind::Entries => set(&before, &after, out),
+        Kind::Sequence => sequence(&before, &after, out),
+        Kind::Capabilities if old.is_some() && new.is_some() => filter(&before, &after, out),
+        // Without the key every capability is in the set; with the key the words are all there is.
+        Kind::Capabilities => match new {
+            Some(_) => out.push(Difference::adds(listed(&after))),
+            None => out.push(Difference::loses(listed(&before))),
+        },
+        Kind::Filter => filter(&before, &after, out),
+        Kind::Variables => variables(&before, &after, out),
+        Kind::Commands => commands(&before, &after, out),
+    }
+}
+
+fn listed(values: &[String]) -> String {
+    if values.is_empty() { "\"\"".to_owned() } else { values.join(" ") }
+}
+
+/// The words of all `values`; a value that can't be split is one word.
+fn words(values: &[String]) -> Vec<String> {
+    values.iter().flat_map(|value| exec::words(value).unwrap_or_else(|_| vec![value.clone()])).collect()
+}
+
+fn single(old: &[String], new: &[String], meaning: impl Fn(&str) -> String, out: &mut Vec<Difference>) {
+    match (old.last(), new.last()) {
+        (Some(old), Some(new)) if meaning(old) != meaning(new) => out.push(Difference::changes(old, new)),
+        (Some(old), None) => out.push(Difference::loses(old)),
+        (None, Some(new)) => out.push(Difference::adds(new)),
+        _ => {}
+    }
+}
+
+fn set(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+    let (before, after): (BTreeSet<_>, BTreeSet<_>) = (old.iter().collect(), new.iter().collect());
+    let mut told = BTreeSet::new();
+    out.extend(old.iter().filter(|e| !after.contains(e) && told.insert(*e)).map(Difference::loses));
+    out.extend(new.iter().filter(|e| !before.contains(e) && told.insert(*e)).map(Difference::adds));
+}
+
+fn sequence(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+    if let ([old], [new]) = (old, new) {
+        if old != new {
+            out.push(Difference::changes(old, new));
+        }
+        return;
+    }
+    let (kept_old, lost) = against(old, new);
+    let (kept_new, added) = against(new, old);
+    out.extend(lost.into_iter().map(Difference::loses));
+    out.extend(added.into_iter().map(Difference::adds));
+    if kept_old != kept_new {
+        let joined = |kept: &[&String]| kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; ");
+        out.push(Difference::changes(joined(&kept_old), joined(&kept_new)).of("order"));
+    }
+}
+
+/// The elements of `list` that have a partner in `other`, each used once, and those that have none.
+fn against<'a, T: Ord>(list: &'a [T], other: &[T]) -> (Vec<&'a T>, Vec<&'a T>) {
+    let mut left: BTreeMap<&T, usize> = BTreeMap::new();
+    for element in other {
+        *left.entry(element).or_default() += 1;
+    }
+    list.iter().partition(|element| match left.get_mut(element) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    })
+}
+
+/// Lists in which `~` takes words back are what their order makes of them; without it they are sets.
+fn filter(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+    if old.iter().chain(new).any(|value| value.starts_with('~')) {
+        sequence(old, new, out);
+    } else {
+        set(&words(old), &words(new), out);
+    }
+}
+
+fn variables(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+    let read = |values: &[String]| -> (Vec<String>, BTreeMap<String, String>) {
+        let mut order = Vec::new();
+        let mut last = BTreeMap::new();
+        for word in words(values) {
+            // systemd ignores a word without '='.
+            if let Some((name, value)) = word.split_once('=')
+                && last.insert(name.to_owned(), value.to_owned()).is_none()
+            {
+                order.push(name.to_owned());
+            }
+        }
+        (order, last)
+    };
+    let ((old_names, before), (new_names, after)) = (read(old), read(new));
+    for name in old_names {
+        match (before.get(&name), after.get(&name)) {
+            (Some(old), Some(new)) if old != new => out.push(Difference::changes(old, new).of(name)),
+            (Some(old), None) => out.push(Difference::loses(old).of(name)),
+            _ => {}
+        }
+    }
+    for name in new_names.into_iter().filter(|name| !before.contains_key(name)) {
+        let new = after.get(&name).cloned().unwrap_or_default();
+        out.push(Difference::adds(new).of(name));
+    }
+}
+
+fn commands(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+    let read = |values: &[String]| values.iter().map(|v| exec::commands(v)).collect::<Result<Vec<_>, _>>();
+    let (Ok(before), Ok(after)) = (read(old), read(new)) else { return sequence(old, new, out) };
+    let (before, after) = (before.concat(), after.concat());
+    if before == after {
+        return;
+    }
+    if let ([old], [new]) = (before.as_slice(), after.as_slice()) {
+        return command(old, new, None, out);
+    }
+    let (kept_old, lost) = against(&before, &after);
+    let (kept_new, added) = against(&after, &before);
+    let mut partners = by(&added, |command| command.program.as_str());
+    let mut paired: BTreeMap<&str, usize> = BTreeMap::new();
+    for old in lost {
+        match partners.get_mut(old.program.as_str()).and_then(VecDeque::pop_front) {
+            Some(new) => {
+                *paired.entry(&new.program).or_default() += 1;
+                command(old, new, Some(&old.program), out);
+            }
+            None => out.push(Difference::loses(old.to_string())),
+        }
+    }
+    for new in added {
+        match paired.get_mut(new.program.as_str()) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => out.push(Difference::adds(new.to_string())),
+        }
+    }
+    if kept_old != kept_new {
+        let joined = |kept: &[&Command]| kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        out.push(Difference::changes(joined(&kept_old), joined(&kept_new)).of("order"));
+    }
+}
+
+/// `elements` by a name, in their order.
+fn by<'a, T, N: Ord>(elements: &[&'a T], name: impl Fn(&'a T) -> N) -> BTreeMap<N, VecDeque<&'a T>> {
+    let mut named: BTreeMap<N, VecDeque<&T>> = BTreeMap::new();
+    for element in elements {
+        named.entry(name(element)).or_default().push_back(element);
+    }
+    named
+}
+
+/// What differs between two command lines, by prefix, program and flag. `of` names the command when there are several.
+fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Difference>) {
+    let name =
+        |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
+    let told = out.len();
+    if old.prefix != new.prefix {
+        let shown = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { prefix.to_owned() };
+        out.push(Difference::changes(shown(&old.prefix), shown(&new.prefix)).of(name("prefix")));
+    }
+    if old.program != new.program {
+        out.push(Difference::changes(&old.program, &new.program).of(name("program")));
+    }
+    let (before, after) = (flags::flags(&old.arguments), flags::flags(&new.arguments));
+    let (_, lost) = against(&before, &after);
+    let (_, added) = against(&after, &before);
+    let (olds, news) = (by(&lost, |flag| flag.name.as_deref()), by(&added, |flag| flag.name.as_deref()));
+    let value = |flag: &Flag| flag.value.clone().unwrap_or_default();
+    let part = |flag: &Flag| name(flag.name.as_deref().unwrap_or("argument"));
+    for flag in lost {
+        let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
+        match news.get(&flag.name.as_deref()).and_then(VecDeque::front) {
+            // Several of one name, and nobody knows which became which.
+            Some(new) if count(&olds) == 1 && count(&news) == 1 => {
+                let said = |flag: &Flag| flag.value.clone().unwrap_or_else(|| "none".to_owned());
+                out.push(Difference::changes(said(flag), said(new)).of(part(flag)));
+            }
+            _ => out.push(Difference::loses(value(flag)).of(part(flag))),
+        }
+    }
+    for flag in added {
+        let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
+        if count(&olds) != 1 || count(&news) != 1 {
+            out.push(Difference::adds(value(flag)).of(part(flag)));
+        }
+    }
+    if out.len() == told {
+        // The same flags in another order or spelling: another argv all the same.
+        out.push(Difference::changes(old.to_string(), new.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::unit::file::File;
+    use proptest::prelude::*;
+
+    fn reading(text: &str) -> Reading {
+        Reading::of(&[File::parse(text.as_bytes().to_vec()).unwrap()])
+    }
+
+    fn changes(old: &str, new: &str) -> Vec<String> {
+        compare(&reading(old), &reading(new)).iter().map(ToString::to_string).collect()
+    }
+
+    fn service(old: &str, new: &str) -> Vec<String> {
+        changes(&format!("[Service]\n{old}\n"), &format!("[Service]\n{new}\n"))
+    }
+
+    #[test]
+    fn what_systemd_does_not_see_is_the_same() {
+        let cases = [
+            ("RestartSec=5", "RestartSec = 5s # no"),
+            ("RestartSec=1min 30s", "# c\nRestartSec=1\nRestartSec=90"),
+            ("NoNewPrivileges=yes", "NoNewPrivileges=true"),
+            ("ReadWritePaths=/a /b", "ReadWritePaths=\"/b\"\nReadWritePaths=/a"),
+            ("Environment=A=1 B=2", "Environment=B=9\nEnvironment=\"B=2\"\nEnvironment='A=1'"),
+            ("ExecStart=/a  -x \\\n  --y", "ExecStart=/wrong\nExecStart=\nExecStart=/a -x '--y'"),
+            ("ExecStartPre=/a ; /b", "ExecStartPre=/a\nExecStartPre=/b"),
+            ("User=", ""),
+        ];
+        for (old, new) in cases {
+            // The first case alone differs: a comment can't follow a value.
+            let same = service(old, new).is_empty();
+            assert_eq!(same, !new.contains("# no"), "{old} / {new}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_compared_by_prefix_program_and_flag() {
+        let old = "ExecStart=/usr/bin/d serve --config /a --data-dir=/srv --v";
+        let new = "ExecStart=-/usr/local/bin/d serve --config=/b --v --json";
+        assert_eq!(
+            service(old, new),
+            [
+                "changes  [Service] ExecStart= prefix none -> -",
+                "changes  [Service] ExecStart= program /usr/bin/d -> /usr/local/bin/d",
+                "changes  [Service] ExecStart= --config /a -> /b",
+                "LOSES    [Service] ExecStart= --data-dir /srv",
+                "adds     [Service] ExecStart= --json",
+            ]
+        );
+        assert_eq!(
+            service("ExecStart=/a -x -y", "ExecStart=/a -y -x"),
+            ["changes  [Service] ExecStart=/a -x -y -> /a -y -x"]
+        );
+        assert_eq!(
+            service("ExecStart=/a --l 1 --l 2", "ExecStart=/a --l 2 --l 3 --l 4"),
+            [
+                "LOSES    [Service] ExecStart= --l 1",
+                "adds     [Service] ExecStart= --l 3",
+                "adds     [Service] ExecStart= --l 4"
+            ]
+        );
+    }
+
+    #[test]
+    fn several_commands_are_paired_by_program_and_their_order_counts() {
+        assert_eq!(
+            service(
+                "ExecStartPre=/a 1\nExecStartPre=/b\nExecStartPre=/c",
+                "ExecStartPre=/c\nExecStartPre=/a 2\nExecStartPre=/b\nExecStartPre=/d"
+            ),
+            [
+                "changes  [Service] ExecStartPre= /a argument 1 -> 2",
+                "adds     [Service] ExecStartPre=/d",
+                "changes  [Service] ExecStartPre= order /b; /c -> /c; /b",
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_are_compared_by_element_and_variables_by_name() {
+        assert_eq!(
+            changes("[Unit]\nAfter=a b\n", "[Unit]\nAfter=b c\n"),
+            ["LOSES    [Unit] After=a", "adds     [Unit] After=c"]
+        );
+        assert_eq!(
+            service("Environment=A=1 B=2 C=\"x y\"", "Environment=A=3 D="),
+            [
+                "changes  [Service] Environment=A=1 -> 3",
+                "LOSES    [Service] Environment=B=2",
+                "LOSES    [Service] Environment=C=x y",
+                "adds     [Service] Environment=D="
+            ]
+        );
+        assert_eq!(
+            service("SystemCallFilter=@a\nSystemCallFilter=~@b", "SystemCallFilter=~@b\nSystemCallFilter=@a").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn an_empty_bounding_set_is_not_an_absent_one() {
+        assert_eq!(service("", "CapabilityBoundingSet="), ["adds     [Service] CapabilityBoundingSet=\"\""]);
+        assert_eq!(
+            service("CapabilityBoundingSet=CAP_CHOWN", "CapabilityBoundingSet="),
+            ["LOSES    [Service] CapabilityBoundingSet=CAP_CHOWN"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_unit_is_the_same_as_itself_and_a_swap_swaps_the_classes(
+            old in prop::collection::vec("(User|ExecStartPre|Environment|After|Fancy)=(/a|B=1|-x 'c'|/a ;|~)?( -x)?( --y[=1 ]z)?", 0..8),
+            new in prop::collection::vec("(User|ExecStartPre|Environment|After|Fancy)=(/a|B=1|-x 'c'|/a ;|~)?( -x)?( --y[=1 ]z)?", 0..8),
+        ) {
+            let text = |lines: &[String]| format!("[Service]\n{}\n", lines.join("\n"));
+            let (old, new) = (reading(&text(&old)), reading(&text(&new)));
+            prop_assert!(compare(&old, &old).is_empty());
+            let count = |changes: &[Change], class| changes.iter().filter(|c| c.class == class).count();
+            let (there, back) = (compare(&old, &new), compare(&new, &old));
+            prop_assert_eq!(count(&there, Class::Adds), count(&back, Class::Loses));
+            prop_assert_eq!(count(&there, Class::Changes), count(&back, Class::Changes));
+        }
+    }
+}

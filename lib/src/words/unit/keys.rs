@@ -1,0 +1,242 @@
+//! How systemd takes each key: the last value, a list, commands … (`systemd --dump-configuration-items` of 252, and the
+//! manual pages of 252 to 258 for what an empty value resets).
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// How systemd reads the assignments of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The last assignment counts.
+    Text,
+    /// The last assignment counts, and `yes`, `true`, `on` and `1` are one value; other words may be taken besides.
+    Switch,
+    /// The last assignment counts, a time span whose bare number is seconds (systemd.time(7)).
+    Span,
+    /// A set of words over all assignments.
+    Words,
+    /// A list of words over all assignments, in their order.
+    OrderedWords,
+    /// A set of unit names or paths over all assignments, which nothing resets (systemd.unit(5)).
+    Dependencies,
+    /// A set of whole assignments.
+    Entries,
+    /// A list of whole assignments, in their order. So are keys that this table doesn't know.
+    Sequence,
+    /// Words that are allowed, or taken back by an assignment that begins with `~`.
+    Filter,
+    /// A [`Kind::Filter`] for which the empty value is the empty set, which is not what an absent key means.
+    Capabilities,
+    /// `NAME=value` words, of which the last of a name counts.
+    Variables,
+    /// Command lines, in their order.
+    Commands,
+}
+
+const TABLE: &[(Kind, &str)] = &[
+    (
+        Kind::Commands,
+        "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecReloadPost ExecStop ExecStopPost ExecStopPre",
+    ),
+    (Kind::Variables, "Environment"),
+    (
+        Kind::Dependencies,
+        "Requires Requisite Wants BindsTo Upholds Conflicts Before After OnSuccess OnFailure PropagatesReloadTo \
+         ReloadPropagatedFrom PropagatesStopTo StopPropagatedFrom PartOf JoinsNamespaceOf RequiresMountsFor \
+         WantsMountsFor Sockets",
+    ),
+    (
+        Kind::Words,
+        "Documentation WantedBy RequiredBy UpheldBy Alias Also SupplementaryGroups PassEnvironment UnsetEnvironment \
+         ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths ReadWriteDirectories \
+         ReadOnlyDirectories InaccessibleDirectories TemporaryFileSystem ExtensionImages ExtensionDirectories \
+         MountImages SystemCallArchitectures SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus \
+         IPAddressAllow IPAddressDeny DisableControllers Symlinks SecureBits CPUAffinity \
+         AllowedCPUs StartupAllowedCPUs AllowedMemoryNodes StartupAllowedMemoryNodes BPFDelegateCommands \
+         BPFDelegateMaps BPFDelegatePrograms BPFDelegateAttachments SocketBindAllow SocketBindDeny NFTSet",
+    ),
+    (
+        Kind::OrderedWords,
+        "BindPaths BindReadOnlyPaths RuntimeDirectory StateDirectory CacheDirectory LogsDirectory \
+         ConfigurationDirectory",
+    ),
+    (Kind::Capabilities, "CapabilityBoundingSet"),
+    (
+        Kind::Filter,
+        "AmbientCapabilities SystemCallFilter SystemCallLog RestrictAddressFamilies RestrictNamespaces \
+         RestrictFileSystems RestrictNetworkInterfaces DelegateNamespaces",
+    ),
+    (
+        Kind::Entries,
+        "DeviceAllow IODeviceWeight IOReadBandwidthMax IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax \
+         IODeviceLatencyTargetSec BlockIODeviceWeight BlockIOReadBandwidth BlockIOWriteBandwidth LogExtraFields \
+         LogFilterPatterns SetCredential SetCredentialEncrypted LoadCredential LoadCredentialEncrypted \
+         ImportCredential IPIngressFilterPath IPEgressFilterPath BPFProgram OpenFile OnCalendar OnActiveSec OnBootSec \
+         OnStartupSec OnUnitActiveSec OnUnitInactiveSec PathExists PathExistsGlob PathChanged PathModified \
+         DirectoryNotEmpty ConditionArchitecture ConditionFirmware ConditionVirtualization ConditionHost \
+         ConditionKernelCommandLine ConditionKernelVersion ConditionVersion ConditionCredential ConditionEnvironment \
+         ConditionSecurity ConditionCapability ConditionACPower ConditionNeedsUpdate ConditionFirstBoot \
+         ConditionPathExists ConditionPathExistsGlob ConditionPathIsDirectory ConditionPathIsSymbolicLink \
+         ConditionPathIsMountPoint ConditionPathIsReadWrite ConditionPathIsEncrypted ConditionPathIsSocket \
+         ConditionDirectoryNotEmpty ConditionFileNotEmpty ConditionFileIsExecutable ConditionUser ConditionGroup \
+         ConditionControlGroupController ConditionMemory ConditionCPUs ConditionCPUFeature ConditionOSRelease \
+         ConditionMemoryPressure ConditionCPUPressure ConditionIOPressure ConditionKernelModuleLoaded \
+         AssertArchitecture AssertVirtualization AssertHost AssertKernelCommandLine AssertKernelVersion \
+         AssertVersion AssertCredential AssertEnvironment AssertSecurity AssertCapability AssertACPower \
+         AssertNeedsUpdate AssertFirstBoot AssertPathExists AssertPathExistsGlob AssertPathIsDirectory \
+         AssertPathIsSymbolicLink AssertPathIsMountPoint AssertPathIsReadWrite AssertPathIsEncrypted \
+         AssertPathIsSocket AssertDirectoryNotEmpty AssertFileNotEmpty AssertFileIsExecutable AssertUser AssertGroup \
+         AssertControlGroupController AssertMemory AssertCPUs AssertCPUFeature AssertOSRelease AssertMemoryPressure \
+         AssertCPUPressure AssertIOPressure AssertKernelModuleLoaded AssertFirmware",
+    ),
+    (
+        Kind::Sequence,
+        "EnvironmentFile ListenStream ListenDatagram ListenSequentialPacket ListenFIFO ListenNetlink ListenSpecial \
+         ListenMessageQueue ListenUSBFunction StandardInputText StandardInputData Delegate RootImageOptions \
+         ExecSearchPath",
+    ),
+    (
+        Kind::Switch,
+        "StopWhenUnneeded RefuseManualStart RefuseManualStop AllowIsolate DefaultDependencies OnFailureIsolate \
+         IgnoreOnIsolate SurviveFinalKillSignal PermissionsStartOnly RootDirectoryStartOnly RemainAfterExit \
+         GuessMainPID NonBlocking CPUSchedulingResetOnFork DynamicUser RemoveIPC TTYReset TTYVHangup TTYVTDisallocate \
+         SyslogLevelPrefix NoNewPrivileges MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality \
+         PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectClock \
+         ProtectControlGroups PrivateNetwork PrivateUsers PrivateMounts PrivateIPC PrivatePIDs PrivateBPF \
+         IgnoreSIGPIPE ProtectHostname ProtectSystem ProtectHome MountAPIVFS RootEphemeral SetLoginEnvironment \
+         BindLogSockets CPUAccounting MemoryAccounting IOAccounting BlockIOAccounting TasksAccounting IPAccounting \
+         MemoryKSM MemoryZSwapWriteback CoredumpReceive SendSIGKILL SendSIGHUP Accept FlushPending Writable KeepAlive \
+         NoDelay FreeBind Transparent Broadcast PassCredentials PassSecurity PassPacketInfo PassPIDFD ReusePort \
+         RemoveOnStop SELinuxContextFromNet PassFileDescriptorsToExec AcceptFileDescriptors SloppyOptions LazyUnmount \
+         ForceUnmount ReadWriteOnly OnClockChange OnTimezoneChange Persistent WakeSystem RemainAfterElapse \
+         FixedRandomDelay DeferReactivation MakeDirectory RuntimeDirectoryPreserve FileDescriptorStorePreserve",
+    ),
+    (
+        Kind::Span,
+        "StartLimitIntervalSec StartLimitInterval RestartSec RestartMaxDelaySec TimeoutSec TimeoutStartSec \
+         TimeoutStopSec TimeoutAbortSec TimeoutIdleSec TimeoutCleanSec RuntimeMaxSec RuntimeRandomizedExtraSec \
+         WatchdogSec LogRateLimitIntervalSec KeepAliveTimeSec KeepAliveIntervalSec DeferAcceptSec \
+         TriggerLimitIntervalSec PollLimitIntervalSec AccuracySec RandomizedDelaySec RandomizedOffsetSec \
+         JobTimeoutSec JobRunningTimeoutSec",
+    ),
+    (
+        Kind::Text,
+        "Description SourcePath OnSuccessJobMode OnFailureJobMode JobTimeoutAction JobTimeoutRebootArgument \
+         StartLimitBurst StartLimitAction FailureAction SuccessAction FailureActionExitStatus \
+         SuccessActionExitStatus RebootArgument CollectMode PIDFile RestartSteps RestartMode Type ExitType \
+         TimeoutStartFailureMode TimeoutStopFailureMode BusName FileDescriptorStoreMax NotifyAccess ReloadSignal \
+         Restart OOMPolicy WorkingDirectory RootDirectory RootImage RootHash RootHashSignature RootVerity \
+         RootImagePolicy ExtensionImagePolicy MountImagePolicy User Group Nice OOMScoreAdjust CoredumpFilter \
+         IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy CPUSchedulingPriority NUMAPolicy NUMAMask UMask \
+         StandardInput StandardOutput StandardError TTYPath TTYRows TTYColumns SyslogIdentifier SyslogFacility \
+         SyslogLevel LogLevelMax LogRateLimitBurst LogNamespace TimerSlackNSec KeyringMode ProtectProc ProcSubset \
+         SystemCallErrorNumber Personality RuntimeDirectoryMode StateDirectoryMode CacheDirectoryMode \
+         LogsDirectoryMode ConfigurationDirectoryMode PAMName IPCNamespacePath NetworkNamespacePath \
+         UserNamespacePath UtmpIdentifier UtmpMode SELinuxContext AppArmorProfile SmackProcessLabel LimitCPU \
+         LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC LimitMEMLOCK LimitLOCKS \
+         LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME Slice CPUWeight StartupCPUWeight CPUShares \
+         StartupCPUShares CPUQuota CPUQuotaPeriodSec MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax \
+         MemoryZSwapMax StartupMemoryLow StartupMemoryHigh StartupMemoryMax StartupMemorySwapMax \
+         StartupMemoryZSwapMax DefaultMemoryMin DefaultMemoryLow MemoryLimit IOWeight StartupIOWeight BlockIOWeight \
+         StartupBlockIOWeight DevicePolicy TasksMax DelegateSubgroup ManagedOOMSwap ManagedOOMMemoryPressure \
+         ManagedOOMMemoryPressureLimit ManagedOOMMemoryPressureDurationSec ManagedOOMPreference MemoryPressureWatch \
+         MemoryPressureThresholdSec KillMode KillSignal RestartKillSignal FinalKillSignal WatchdogSignal \
+         USBFunctionDescriptors USBFunctionStrings SocketProtocol BindIPv6Only Backlog BindToDevice SocketUser \
+         SocketGroup SocketMode DirectoryMode MaxConnections MaxConnectionsPerSource KeepAliveProbes Priority \
+         ReceiveBuffer SendBuffer IPTOS IPTTL Mark PipeSize TCPCongestion MessageQueueMaxMessages \
+         MessageQueueMessageSize Timestamping SmackLabel SmackLabelIPIn SmackLabelIPOut Service FileDescriptorName \
+         TriggerLimitBurst PollLimitBurst DeferTrigger DeferTriggerMaxSec What Where Options ExtraOptions MountFlags \
+         Unit DefaultInstance StateDirectoryQuota CacheDirectoryQuota LogsDirectoryQuota",
+    ),
+];
+
+static KINDS: LazyLock<HashMap<&'static str, Kind>> =
+    LazyLock::new(|| TABLE.iter().flat_map(|(kind, keys)| keys.split_whitespace().map(|key| (key, *kind))).collect());
+
+/// How systemd reads `key`. A key that it doesn't know is compared as a [`Kind::Sequence`]: nothing of it goes unseen.
+#[must_use]
+pub fn kind(key: &str) -> Kind {
+    KINDS.get(key).copied().unwrap_or(Kind::Sequence)
+}
+
+/// The keys that an empty assignment of `key` resets besides itself, by their common beginning: all conditions, all
+/// assertions, all elapse times of a timer, all watched paths, all listening sockets.
+#[must_use]
+pub fn family(section: &str, key: &str) -> Option<&'static str> {
+    let named = |names: &str| names.split(' ').any(|name| name == key);
+    match section {
+        "Unit" if key.starts_with("Condition") => Some("Condition*"),
+        "Unit" if key.starts_with("Assert") => Some("Assert*"),
+        "Timer" if named("OnCalendar OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec") => {
+            Some("On*")
+        }
+        "Path" if named("PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty") => Some("Path*"),
+        "Socket" if key.starts_with("Listen") => Some("Listen*"),
+        _ => None,
+    }
+}
+
+/// True for the sections that systemd reads in some kind of unit; it ignores all others, `X-` ones in silence.
+#[must_use]
+pub fn is_section(name: &str) -> bool {
+    const SECTIONS: [&str; 11] =
+        ["Unit", "Install", "Service", "Socket", "Mount", "Automount", "Swap", "Timer", "Path", "Slice", "Scope"];
+    SECTIONS.contains(&name)
+}
+
+/// The one spelling of a boolean (systemd.syntax(7)); any other word as it is.
+#[must_use]
+pub fn switch(value: &str) -> &str {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => "yes",
+        "0" | "no" | "n" | "false" | "f" | "off" => "no",
+        _ => value,
+    }
+}
+
+/// The length of a time span (systemd.time(7)); `None` for what is not one (`infinity`, say), which is compared as text.
+#[must_use]
+pub fn span(value: &str) -> Option<Duration> {
+    let bare = value.chars().all(|c| c.is_ascii_digit() || c == '.');
+    humantime::parse_duration(&if bare { format!("{value}s") } else { value.to_owned() }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_stands_twice_in_the_table() {
+        let mut keys: Vec<_> = TABLE.iter().flat_map(|(_, keys)| keys.split_whitespace()).collect();
+        keys.sort_unstable();
+        let twice: Vec<_> = keys.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+
+    #[test]
+    fn spans_are_compared_by_their_length() {
+        let cases = [
+            ("50", Some(50_000)),
+            ("2min 200ms", Some(120_200)),
+            ("2min200ms", Some(120_200)),
+            ("1.5s", Some(1_500)),
+            ("1 hr", Some(3_600_000)),
+            ("0", Some(0)),
+            ("infinity", None),
+            ("", None),
+            ("s", None),
+            ("5 parsecs", None),
+            ("-1", None),
+            ("99999999999999999999", None),
+        ];
+        for (text, length) in cases {
+            assert_eq!(span(text), length.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_have_one_spelling_and_other_words_their_own() {
+        assert_eq!(["On", "TRUE", "1", "strict", "off", "0"].map(switch), ["yes", "yes", "yes", "strict", "no", "no"]);
+    }
+}

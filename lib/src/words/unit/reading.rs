@@ -1,0 +1,124 @@
+//! What systemd makes of a fragment and its drop-ins together: for each key the value or the list that is in force.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::exec::{self, Command, Unreadable};
+use super::file::{Assignment, File};
+use super::keys::{self, Kind};
+
+/// A section and a key.
+pub type Name = (String, String);
+
+/// The effective reading of a unit.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    settings: BTreeMap<Name, Setting>,
+    families: HashMap<(String, &'static str), Vec<Name>>,
+    seen: usize,
+}
+
+/// The assignments of one key that are in force, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// When the key was first seen, for an order that people recognise.
+    pub rank: usize,
+    /// The values in force: one for a key whose last assignment counts, none after a reset that itself means something.
+    pub values: Vec<String>,
+}
+
+impl Reading {
+    /// Reads `files` as one unit: the fragment first, then the drop-ins in systemd's order.
+    #[must_use]
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a File>) -> Self {
+        let mut reading = Self::default();
+        for assignment in files.into_iter().flat_map(File::assignments) {
+            reading.take(assignment);
+        }
+        reading
+    }
+
+    /// The settings in force, by section and key.
+    #[must_use]
+    pub fn settings(&self) -> &BTreeMap<Name, Setting> {
+        &self.settings
+    }
+
+    /// The last value in force of a key.
+    #[must_use]
+    pub fn last(&self, section: &str, key: &str) -> Option<&str> {
+        self.settings.get(&(section.to_owned(), key.to_owned()))?.values.last().map(String::as_str)
+    }
+
+    /// The commands of an `Exec…=` key of `[Service]`.
+    pub fn commands(&self, key: &str) -> Result<Vec<Command>, Unreadable> {
+        let setting = self.settings.get(&("Service".to_owned(), key.to_owned()));
+        let values = setting.map(|s| s.values.as_slice()).unwrap_or_default();
+        values.iter().map(|value| exec::commands(value)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+    }
+
+    fn take(&mut self, assignment: &Assignment) {
+        let Assignment { section, key, value, .. } = assignment;
+        let name = (section.clone(), key.clone());
+        let kind = keys::kind(key);
+        let rank = self.seen;
+        self.seen += 1;
+        if value.is_empty() {
+            return self.reset(&name, kind, rank);
+        }
+        if let Some(family) = keys::family(section, key)
+            && !self.settings.contains_key(&name)
+        {
+            self.families.entry((section.clone(), family)).or_default().push(name.clone());
+        }
+        let setting = self.settings.entry(name).or_insert_with(|| Setting { rank, values: Vec::new() });
+        if matches!(kind, Kind::Text | Kind::Switch | Kind::Span) {
+            setting.values.clear();
+        }
+        setting.values.push(value.clone());
+    }
+
+    fn reset(&mut self, name: &Name, kind: Kind, rank: usize) {
+        match kind {
+            Kind::Dependencies => {}
+            Kind::Capabilities => {
+                self.settings.insert(name.clone(), Setting { rank, values: Vec::new() });
+            }
+            _ => {
+                self.settings.remove(name);
+            }
+        }
+        if let Some(family) = keys::family(&name.0, &name.1) {
+            for relative in self.families.remove(&(name.0.clone(), family)).unwrap_or_default() {
+                self.settings.remove(&relative);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(texts: &[&str]) -> Vec<String> {
+        let files: Vec<_> = texts.iter().map(|t| File::parse(t.as_bytes().to_vec()).unwrap()).collect();
+        let reading = Reading::of(&files);
+        reading.settings().iter().map(|((section, key), s)| format!("{section}.{key}={}", s.values.join("|"))).collect()
+    }
+
+    #[test]
+    fn drop_ins_reset_and_add_as_in_systemd() {
+        let fragment = "[Unit]\nAfter=a\nConditionPathExists=/a\nConditionHost=h\n[Service]\nUser=a\nExecStart=/a\nEnvironment=A=1\n\
+                        CapabilityBoundingSet=CAP_CHOWN\n";
+        let drop_in = "[Service]\nExecStart=\nExecStart=/b\nUser=\nEnvironment=B=2\nCapabilityBoundingSet=\n\
+                       [Unit]\nAfter=\nAfter=b\nConditionUser=\n";
+        assert_eq!(
+            shown(&[fragment, drop_in]),
+            ["Service.CapabilityBoundingSet=", "Service.Environment=A=1|B=2", "Service.ExecStart=/b", "Unit.After=a|b"]
+        );
+    }
+
+    #[test]
+    fn the_last_of_a_single_value_and_all_of_an_unknown_key_count() {
+        assert_eq!(shown(&["[Service]\nUser=a\nUser=b\nFancy=1\nFancy=2\n"]), ["Service.Fancy=1|2", "Service.User=b"]);
+    }
+}
