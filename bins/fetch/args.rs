@@ -20,8 +20,8 @@ Examples:
   The newest release's asset for this host, below the cache:
     fetch gh:syncthing/syncthing
   One asset of one release with its checksum list, to a folder:
-    fetch --asset 'syncthing-linux-{goarch}-{tag}.tar.gz' --sums sha256sum.txt.asc \\
-      --into /tmp/new gh:syncthing/syncthing@v2.0.0
+    fetch --asset 'syncthing-linux-{goarch}-{tag}.tar.gz' \\
+      --sums sha256sum.txt.asc --into /tmp/new gh:syncthing/syncthing@v2.0.0
   Only if there is something newer (exit 1 when there is not):
     fetch --newer-than v1.30.0 gh:syncthing/syncthing@v1
   An address with a version; it can't tell what is the latest:

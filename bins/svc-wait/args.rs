@@ -37,6 +37,7 @@ Examples:
     disable_help_flag = true,
     disable_version_flag = true
 )]
+#[expect(clippy::doc_markdown, reason = "the comments are the help text, which is no Markdown")]
 pub struct Args {
     /// The unit to judge; a name without a type is a service
     #[arg(value_name = "UNIT")]

@@ -19,12 +19,12 @@ fn main() -> ExitCode {
 
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
-    let proof = args.proof();
-    let (verdict, answer): (_, fn(_) -> _) = if args.command.is_empty() {
+    let (proof, command) = (args.proof(), args.command);
+    let (verdict, answer): (_, fn(_) -> _) = if command.is_empty() {
         (recorded(&host, &proof, || service::watch(&host, say, &proof))?, Answer::product)
     } else {
-        let command = || service::run_command(&args.command);
-        (recorded(&host, &proof, || service::wait(&host, say, &proof, command))?, Answer::deed)
+        let deed = || service::run_command(&command);
+        (recorded(&host, &proof, || service::wait(&host, say, &proof, deed))?, Answer::deed)
     };
     if verdict.healthy {
         say.note(&verdict);

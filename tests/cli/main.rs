@@ -4,6 +4,7 @@ mod docs;
 mod fetch;
 mod house;
 mod install;
+mod svc_wait;
 
 #[path = "../support/http.rs"]
 mod http;

@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::Host;
 
-/// A descriptor of one process: it can't come to mean another one, as a number can (pidfd_open(2)).
+/// A descriptor of one process: it can't come to mean another one, as a number can (`pidfd_open(2)`).
 #[derive(Debug)]
 pub struct Pidfd(OwnedFd);
 
@@ -73,10 +73,17 @@ pub fn executable(host: &Host, pid: u32) -> io::Result<Running> {
     let link = host.path(format!("/proc/{pid}/exe"));
     let text = fs::read_link(&link)?;
     let file = FileId::of(&link)?;
+    let names_it = |path: &Path| FileId::of(path).is_ok_and(|named| named == file);
     let (path, deleted) = match text.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
         // A file may really be named so.
-        Some(_) if FileId::of(&text).is_ok_and(|named| named == file) => (text, false),
-        Some(path) => (PathBuf::from(OsStr::from_bytes(path)), true),
+        Some(_) if names_it(&text) => (text, false),
+        Some(path) => {
+            // The kernel says so of a name that was taken away, and goes on saying it when the same file is put back there,
+            // as a rollback does by its hard link.
+            let path = PathBuf::from(OsStr::from_bytes(path));
+            let deleted = !names_it(&path);
+            (path, deleted)
+        }
         None => (text, false),
     };
     Ok(Running { file, path, deleted })
@@ -186,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_executable_is_seen_as_deleted_and_as_another_file() {
+    fn a_replaced_executable_is_seen_as_deleted_until_it_is_put_back() {
         let host = Host::below(Path::new("/"));
         let dir = tempfile::tempdir().unwrap();
         let path = fs::canonicalize(dir.path()).unwrap().join("daemon");
@@ -194,11 +201,14 @@ mod tests {
         let mut child = Command::new(&path).arg("60").spawn().unwrap();
         let before = executable(&host, child.id()).unwrap();
         assert_eq!(before, Running { file: FileId::of(&path).unwrap(), path: path.clone(), deleted: false });
+        fs::hard_link(&path, dir.path().join("kept")).unwrap();
         fs::copy("/bin/sleep", dir.path().join("new")).unwrap();
         fs::rename(dir.path().join("new"), &path).unwrap();
         let after = executable(&host, child.id()).unwrap();
-        assert_eq!(after, Running { deleted: true, ..before });
+        assert_eq!(after, Running { deleted: true, ..before.clone() });
         assert_ne!(after.file, FileId::of(&path).unwrap());
+        fs::rename(dir.path().join("kept"), &path).unwrap();
+        assert_eq!(executable(&host, child.id()).unwrap(), before);
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -1,5 +1,7 @@
 //! Is the service healthy, and does it run the right file? Watching a unit, probing it, waiting for the verdict.
 
+use std::time::Duration;
+
 use crate::sys::Host;
 use crate::sys::systemd::{Systemd, SystemdError};
 use crate::words::verdict::state::{PROPERTIES, State};
@@ -15,5 +17,16 @@ pub use wait::{WaitError, run_command, wait, watch};
 
 /// What systemd says of `unit` now. A unit that does not exist is a state too (`not-found`), no error.
 pub fn observe_unit(host: &Host, unit: &str) -> Result<State, SystemdError> {
-    Ok(State::new(&Systemd::on(host).show(unit, PROPERTIES)?))
+    observe_within(host, unit, Duration::MAX)
+}
+
+/// [`observe_unit`] for a caller with a deadline of its own.
+fn observe_within(host: &Host, unit: &str, within: Duration) -> Result<State, SystemdError> {
+    let state = State::new(&Systemd::on(host).show_within(unit, PROPERTIES, within)?);
+    if state.load.is_empty() {
+        // An answer that says nothing of the unit must not be judged as if it did.
+        let message = "its answer has no LoadState=".to_owned();
+        return Err(SystemdError::Refused { verb: format!("show {unit}"), message });
+    }
+    Ok(state)
 }

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::watch::Watch;
-use super::{executable, journal, observe_unit, probe};
+use super::watch::{ANSWER, Watch};
+use super::{executable, journal, observe_within, probe};
 use crate::sys::Host;
 use crate::sys::process;
 use crate::sys::say::Say;
@@ -68,7 +68,7 @@ pub fn wait(
 ) -> Result<Verdict, WaitError> {
     let begun = Instant::now();
     let unit = one_unit(&proof.unit)?;
-    let before = observe_unit(host, &unit)?;
+    let before = observe_within(host, &unit, proof.timeout.max(ANSWER))?;
     let refused = Fold::refuse(&before).or_else(|| executable::never_provable(host, &before, &proof.exe));
     if let Some((name, text)) = refused {
         let times = Times { job_ms: None, healthy_ms: None, total_ms: millis(begun.elapsed()) };

@@ -3,19 +3,20 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::observe_within;
 use crate::sys::Host;
 use crate::sys::process::Pidfd;
-use crate::sys::systemd::{Systemd, SystemdError};
-use crate::words::verdict::state::{PROPERTIES, State};
+use crate::sys::systemd::SystemdError;
+use crate::words::verdict::state::State;
 
 /// The shortest pause between two looks, and the longest while all is quiet.
 const PACE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// The least time systemd is given to answer, however near the deadline is.
-const ANSWER: Duration = Duration::from_millis(500);
+pub(super) const ANSWER: Duration = Duration::from_millis(500);
 
 /// The watch over one unit.
 pub(super) struct Watch<'a> {
-    systemd: Systemd<'a>,
+    host: &'a Host,
     unit: &'a str,
     main: Option<Main>,
     pace: Duration,
@@ -31,7 +32,7 @@ struct Main {
 
 impl<'a> Watch<'a> {
     pub(super) fn over(host: &'a Host, unit: &'a str) -> Self {
-        Self { systemd: Systemd::on(host), unit, main: None, pace: PACE.0, last: None }
+        Self { host, unit, main: None, pace: PACE.0, last: None }
     }
 
     /// What systemd says now, asked for no longer than about `within`. When there is a main process, the state was read
@@ -93,6 +94,6 @@ impl<'a> Watch<'a> {
     }
 
     fn ask(&self, within: Duration) -> Result<State, SystemdError> {
-        Ok(State::new(&self.systemd.show_within(self.unit, PROPERTIES, within.max(ANSWER))?))
+        observe_within(self.host, self.unit, within.max(ANSWER))
     }
 }

@@ -185,8 +185,16 @@ pub fn take_back(
     choose_home(&mut set, say)?;
     let went = set.bring_home(say)?;
     let systemd = Systemd::on(host);
-    if went.units_changed {
-        systemd.daemon_reload().map_err(|source| BackError::Systemd { name: name.clone(), source })?;
+    let failed = |source| BackError::Systemd { name: name.clone(), source };
+    let mut stale = went.units_changed;
+    if services == Services::Prove {
+        for unit in set.trial().before.keys() {
+            let seen = systemd.show(unit, &["NeedDaemonReload"]).map_err(failed)?;
+            stale |= seen.get("NeedDaemonReload").is_some_and(|need| need == "yes");
+        }
+    }
+    if stale {
+        systemd.daemon_reload().map_err(failed)?;
     }
     let generation = set.trial().home;
     let mut back = Back {
@@ -277,8 +285,9 @@ fn put_back(
         service::watch(host, say, &proof).map_err(judge)?
     } else {
         let verdict = service::wait(host, say, &proof, || restart().map_err(Stop::from)).map_err(judge)?;
-        // Such a wait ends before its deed; the files are back all the same, and must be what runs.
-        if verdict.name == verdict::Name::NotProvable && verdict.times.job_ms.is_none() {
+        // What can't be proven ends the wait before its deed; the files are back all the same, and must be what runs.
+        let unprovable = matches!(verdict.name, verdict::Name::NotProvable | verdict::Name::Unreadable);
+        if unprovable && verdict.times.job_ms.is_none() {
             restart().map_err(failed)?;
         }
         verdict

@@ -197,7 +197,7 @@ impl Fold {
             Reading::NotYet(..) => None,
         };
         match (&self.deed, judged) {
-            (Deed::Failed(before, message), judged) => Some(self.failed_deed(before, message, &o.state, judged)),
+            (Deed::Failed(before, message), judged) => Some(failed_deed(before, message, &o.state, judged)),
             (_, judged) => judged,
         }
     }
@@ -231,8 +231,10 @@ impl Fold {
         if let Some((name, text)) = refusal(state) {
             return Reading::Broken(name, text);
         }
-        if let (Some(job), Deed::Done(before)) = (state.job, &self.deed)
-            && state.same_run(before)
+        if let Some(job) = state.job
+            && self.held.is_none()
+            && !state.between_tries()
+            && self.before().is_none_or(|before| state.same_run(before))
         {
             return Reading::NotYet(Name::NeverReady, format!("job {job} of the unit has not ended"));
         }
@@ -265,8 +267,7 @@ impl Fold {
     }
 
     fn broken(&self, state: &State, again: u64) -> Reading {
-        let old = matches!(&self.deed, Deed::Done(before) | Deed::Failed(before, _)
-            if before.main_pid.is_some() && state.same_run(before));
+        let old = self.before().is_some_and(|before| before.main_pid.is_some() && state.same_run(before));
         // Without COMMAND nobody knows when the counting began, so all of it counts.
         let again = if self.deed == Deed::Nothing { state.restarts } else { again };
         let (name, text) = failure(state, again, self.held.is_some(), old);
@@ -275,37 +276,33 @@ impl Fold {
 
     fn down(&self, o: &Observation) -> Reading {
         let state = &o.state;
-        let before = match &self.deed {
-            Deed::Nothing => None,
-            Deed::Done(before) | Deed::Failed(before, _) => Some(before),
-        };
+        let before = self.before();
         let ran = state.main_started != 0 && before.is_none_or(|before| before.main_started != state.main_started);
-        let condition = state.condition_failed || state.assert_failed;
-        if self.service && state.kind == "oneshot" && !condition && state.result == "success" {
-            if ran && state.main_code == 1 {
-                return match &o.probed {
-                    Some(Probed::Answered) => Reading::Finished,
-                    Some(Probed::Wrong(text)) => Reading::NotYet(Name::ProbeFailed, text.clone()),
-                    Some(Probed::Silent(text)) => Reading::NotYet(Name::Hang, text.clone()),
-                    None => unasked("its probes were not asked"),
-                };
-            }
-            if state.main_started == 0 && before.is_some() {
-                let text =
-                    "it is down, and systemd has forgotten whether it ran; RemainAfterExit=yes makes it remember";
-                return Reading::Broken(Name::NotProvable, text.into());
-            }
+        let (name, text) = down(state, ran || self.held.is_some());
+        if name == Name::ConditionFailed {
+            return Reading::Broken(name, text);
         }
-        if let Some(seen) =
-            self.seen.as_ref().filter(|seen| state.main_started == 0 && before.is_none_or(|b| !b.same_run(seen)))
-        {
-            let pid = seen.last_pid.map_or(String::new(), |pid| format!(" (process {pid})"));
+        if self.is_oneshot(state) && state.result == "success" && ran {
+            return match &o.probed {
+                Some(Probed::Answered) => Reading::Finished,
+                Some(Probed::Wrong(text)) => Reading::NotYet(Name::ProbeFailed, text.clone()),
+                Some(Probed::Silent(text)) => Reading::NotYet(Name::Hang, text.clone()),
+                None => unasked("its probes were not asked"),
+            };
+        }
+        // A unit that nothing refers to is forgotten by systemd as soon as it is down, with all that it knew of its last run.
+        let forgotten = state.main_started == 0;
+        if forgotten && self.is_oneshot(state) && before.is_some() {
+            let text = "it is down, and systemd has forgotten whether it ran; RemainAfterExit=yes makes it remember";
+            return Reading::Broken(Name::NotProvable, text.into());
+        }
+        let seen = self.seen.as_ref().filter(|seen| before.is_none_or(|before| !before.same_run(seen)));
+        if let (true, Some(pid)) = (forgotten, seen.and_then(|seen| seen.last_pid)) {
             return Reading::Broken(
                 Name::Exited,
-                format!("it ran{pid}, ended without a failure, and the unit is down"),
+                format!("process {pid} ended without a failure, and the unit is down"),
             );
         }
-        let (name, text) = down(state, ran || self.held.is_some());
         // Without COMMAND somebody else may be about to start it.
         if name == Name::Inactive && before.is_none() && self.held.is_none() {
             return Reading::NotYet(name, text);
@@ -371,7 +368,19 @@ impl Fold {
 
     fn is_up(&self, state: &State) -> bool {
         state.active == Active::Active && !state.need_reload
-            || self.service && state.kind == "oneshot" && state.active == Active::Inactive
+            || self.is_oneshot(state) && state.active == Active::Inactive
+    }
+
+    fn is_oneshot(&self, state: &State) -> bool {
+        self.service && state.kind == "oneshot"
+    }
+
+    /// The state before COMMAND.
+    fn before(&self) -> Option<&State> {
+        match &self.deed {
+            Deed::Nothing => None,
+            Deed::Done(before) | Deed::Failed(before, _) => Some(before),
+        }
     }
 
     /// A service that is up with a process of its own: `exited` is `RemainAfterExit=` after the end of it.
@@ -386,24 +395,18 @@ impl Fold {
             None => text,
         }
     }
+}
 
-    fn failed_deed(
-        &self,
-        before: &State,
-        message: &str,
-        now: &State,
-        judged: Option<(Name, String)>,
-    ) -> (Name, String) {
-        // What the unit shows is the reason only when it is news since COMMAND began.
-        let news = |name: Name| match name {
-            Name::Healthy | Name::Inactive | Name::Exited => false,
-            Name::StartLimit | Name::StopTimedOut | Name::ConditionFailed => true,
-            _ => !now.same_run(before) || now.load != "loaded",
-        };
-        match judged {
-            Some((name, text)) if news(name) => (name, format!("{text}; {message}")),
-            _ => (Name::JobFailed, message.to_owned()),
-        }
+fn failed_deed(before: &State, message: &str, now: &State, judged: Option<(Name, String)>) -> (Name, String) {
+    // What the unit shows is the reason only when it is news since COMMAND began.
+    let news = |name: Name| match name {
+        Name::Healthy | Name::Inactive | Name::Exited => false,
+        Name::StartLimit | Name::StopTimedOut | Name::ConditionFailed => true,
+        _ => !now.same_run(before) || now.load != "loaded",
+    };
+    match judged {
+        Some((name, text)) if news(name) => (name, format!("{text}; {message}")),
+        _ => (Name::JobFailed, message.to_owned()),
     }
 }
 

@@ -13,6 +13,8 @@ use super::exit::Exit;
 mod ending;
 pub mod fold;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 /// The name of a verdict. The names are documented in svc-wait(1), stand in its JSON, and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +163,7 @@ pub fn shown(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod names {
     use super::*;
 
     #[test]

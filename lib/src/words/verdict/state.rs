@@ -25,6 +25,7 @@ pub enum Active {
 
 /// A unit as systemd described it at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of systemd's, named as there")]
 pub struct State {
     /// `LoadState=`: `loaded`, `not-found`, `masked`, `bad-setting`, `error` …
     pub load: String,
@@ -68,7 +69,7 @@ pub struct State {
     pub fragment: Option<PathBuf>,
     /// `Job=`: the job that is queued or running for the unit.
     pub job: Option<u64>,
-    /// `StatusText=`: what the service said about itself (sd_notify(3)).
+    /// `StatusText=`: what the service said about itself (`sd_notify(3)`).
     pub status_text: String,
 }
 
