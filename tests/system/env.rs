@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use fs_err as fs;
 
@@ -117,6 +118,42 @@ impl Env {
         .success();
         self.variables.push(("GITHUB_API_URL".into(), "https://localhost:8443".into()));
         self
+    }
+
+    /// Installs a release of `rune` as its installer would: a user, two binaries, a file capability, its own unit, started.
+    /// Needs [`Env::with_releases`] before.
+    #[track_caller]
+    pub fn with_rune(self, tag: &str) -> Self {
+        let archive = format!("/srv/releases/runestack/rune/{tag}/rune_linux_{}.tar.gz", material::goarch());
+        self.run(&format!(
+            "useradd --system --no-create-home --shell /usr/sbin/nologin rune
+            tar -x --no-same-owner -f {archive} -C /usr/local/bin
+            setcap cap_net_bind_service=+ep /usr/local/bin/runed
+            runed print-systemd >/etc/systemd/system/runed.service
+            systemctl enable --quiet --now runed.service"
+        ))
+        .success();
+        self
+    }
+
+    /// Runs a script while `runed` is asked for its health every millisecond: what it did, and the longest time without an answer.
+    #[track_caller]
+    pub fn pause_of(&self, script: &str) -> (Output, Duration) {
+        self.put(&material::program("prober"), "/opt/prober");
+        self.run(
+            "rm -f /run/prober.stop
+            systemd-run --quiet --unit=prober --property=Type=notify --property=StandardOutput=truncate:/run/prober.json \
+                /opt/prober --json --until /run/prober.stop",
+        )
+        .success();
+        let output = self.run(script);
+        let seen = self.run(
+            "touch /run/prober.stop
+            while systemctl is-active --quiet prober; do sleep 0.02; done
+            cat /run/prober.json",
+        );
+        let seen: serde_json::Value = serde_json::from_str(seen.success().stdout()).unwrap();
+        (output, Duration::from_secs_f64(seen["longest_gap_ms"].as_f64().unwrap() / 1000.0))
     }
 
     /// The container's name, for podman.

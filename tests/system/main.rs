@@ -4,3 +4,5 @@ mod env;
 mod harness;
 #[path = "../support/material.rs"]
 mod material;
+mod rune;
+mod syncthing;
