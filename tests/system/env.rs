@@ -15,9 +15,6 @@ use crate::material;
 
 /// What a test host may do beyond a common container; the canaries in `harness.rs` show that it needs both.
 const CAPABILITIES: &str = "--cap-add=SYS_PTRACE,SYS_ADMIN";
-/// The tools for everybody; the others are for root, in `sbin`.
-const BIN: [&str; 5] = ["fetch", "verify", "unit-render", "unit-diff", "svc-wait"];
-const SBIN: [&str; 3] = ["swapbin", "setcap-keep", "rollback"];
 /// Every container of these tests has this label and, as its value, the process that made it.
 const LABEL: &str = "upswap-test";
 /// How long one script may run, in seconds.
@@ -76,28 +73,14 @@ impl Env {
         env
     }
 
-    /// Installs the eight tools and the scripts where `make install` puts them.
+    /// Installs the tools of this test run, the scripts and the units: `make install`, unpacked on the host.
     #[track_caller]
     pub fn with_tools(self) -> Self {
         let staged = tempfile::tempdir().unwrap();
-        let install = |from: &Path, to: &str| {
-            let to = staged.path().join(to);
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(from, to).unwrap();
-        };
-        for (folder, names) in [("bin", &BIN[..]), ("sbin", &SBIN[..])] {
-            for name in names {
-                install(&material::tools().join(name), &format!("usr/local/{folder}/{name}"));
-            }
-        }
-        for script in fs::read_dir(material::project().join("scripts")).into_iter().flatten().flatten() {
-            let name = script.file_name().into_string().unwrap();
-            let to = if name == "upswap" { "usr/local/bin" } else { "usr/local/libexec/upswap" };
-            install(&script.path(), &format!("{to}/{name}"));
-        }
-        for unit in fs::read_dir(material::project().join("systemd")).into_iter().flatten().flatten() {
-            install(&unit.path(), &format!("usr/local/lib/systemd/system/{}", unit.file_name().to_str().unwrap()));
-        }
+        let mut make = Command::new("make");
+        make.current_dir(material::project()).args(["--no-print-directory", "install"]);
+        make.arg(format!("DESTDIR={}", staged.path().display())).arg(format!("built={}", material::tools().display()));
+        finish(&mut make);
         self.copy(staged.path(), "/");
         self
     }
@@ -281,7 +264,7 @@ fn finish(command: &mut Command) -> String {
     let output = match command.output() {
         Ok(output) => output,
         Err(e) => {
-            panic!("{:?}: {e}; the system tests need it: apt-get install podman runc mmdebstrap", command.get_program())
+            panic!("{}: {e}; the system tests need it: scripts/deps test installs it", command.get_program().display())
         }
     };
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -30,6 +30,13 @@ fn runed_binds_port_80_as_an_unprivileged_user_and_pauses_for_a_restart_only() {
 #[test]
 fn each_fault_is_what_its_name_says() {
     let host = Env::boot().with_releases().with_rune("v1.0.0");
+    // A state then lasts until it is looked at.
+    host.run(
+        "mkdir /etc/systemd/system/runed.service.d
+        printf '[Service]\\nRestart=no\\n' >/etc/systemd/system/runed.service.d/test.conf
+        systemctl daemon-reload",
+    )
+    .success();
     let state = |host: &Env| {
         host.run("systemctl show --property=Result,ExecMainStatus --value runed | paste -sd ' '")
             .success()
