@@ -83,6 +83,22 @@ pub fn releases() -> PathBuf {
     .clone()
 }
 
+/// This machine as the names of the release assets have it.
+pub fn goarch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// syncthing in two versions: `bookworm/syncthing`, `trixie/syncthing`, and `version` beside each.
+pub fn syncthing() -> PathBuf {
+    static FETCHED: OnceLock<PathBuf> = OnceLock::new();
+    let fetch = || image_script("syncthing", &[cache().join("syncthing").to_str().unwrap()]).into();
+    FETCHED.get_or_init(fetch).clone()
+}
+
 /// Runs a script of `tests/image` and gives the last line it prints: the image's name, a folder.
 pub fn image_script(script: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(project().join("tests/image").join(script));

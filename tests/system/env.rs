@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use fs_err as fs;
 
@@ -14,9 +15,6 @@ use crate::material;
 
 /// What a test host may do beyond a common container; the canaries in `harness.rs` show that it needs both.
 const CAPABILITIES: &str = "--cap-add=SYS_PTRACE,SYS_ADMIN";
-/// The tools for everybody; the others are for root, in `sbin`.
-const BIN: [&str; 5] = ["fetch", "verify", "unit-render", "unit-diff", "svc-wait"];
-const SBIN: [&str; 3] = ["swapbin", "setcap-keep", "rollback"];
 /// Every container of these tests has this label and, as its value, the process that made it.
 const LABEL: &str = "upswap-test";
 /// How long one script may run, in seconds.
@@ -75,28 +73,14 @@ impl Env {
         env
     }
 
-    /// Installs the eight tools and the scripts where `make install` puts them.
+    /// Installs the tools of this test run, the scripts and the units: `make install`, unpacked on the host.
     #[track_caller]
     pub fn with_tools(self) -> Self {
         let staged = tempfile::tempdir().unwrap();
-        let install = |from: &Path, to: &str| {
-            let to = staged.path().join(to);
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(from, to).unwrap();
-        };
-        for (folder, names) in [("bin", &BIN[..]), ("sbin", &SBIN[..])] {
-            for name in names {
-                install(&material::tools().join(name), &format!("usr/local/{folder}/{name}"));
-            }
-        }
-        for script in fs::read_dir(material::project().join("scripts")).into_iter().flatten().flatten() {
-            let name = script.file_name().into_string().unwrap();
-            let to = if name == "upswap" { "usr/local/bin" } else { "usr/local/libexec/upswap" };
-            install(&script.path(), &format!("{to}/{name}"));
-        }
-        for unit in fs::read_dir(material::project().join("systemd")).into_iter().flatten().flatten() {
-            install(&unit.path(), &format!("usr/local/lib/systemd/system/{}", unit.file_name().to_str().unwrap()));
-        }
+        let mut make = Command::new("make");
+        make.current_dir(material::project()).args(["--no-print-directory", "install"]);
+        make.arg(format!("DESTDIR={}", staged.path().display())).arg(format!("built={}", material::tools().display()));
+        finish(&mut make);
         self.copy(staged.path(), "/");
         self
     }
@@ -117,6 +101,42 @@ impl Env {
         .success();
         self.variables.push(("GITHUB_API_URL".into(), "https://localhost:8443".into()));
         self
+    }
+
+    /// Installs a release of `rune` as its installer would: a user, two binaries, a file capability, its own unit, started.
+    /// Needs [`Env::with_releases`] before.
+    #[track_caller]
+    pub fn with_rune(self, tag: &str) -> Self {
+        let archive = format!("/srv/releases/runestack/rune/{tag}/rune_linux_{}.tar.gz", material::goarch());
+        self.run(&format!(
+            "useradd --system --no-create-home --shell /usr/sbin/nologin rune
+            tar -x --no-same-owner -f {archive} -C /usr/local/bin
+            setcap cap_net_bind_service=+ep /usr/local/bin/runed
+            runed print-systemd >/etc/systemd/system/runed.service
+            systemctl enable --quiet --now runed.service"
+        ))
+        .success();
+        self
+    }
+
+    /// Runs a script while `runed` is asked for its health every millisecond: what it did, and the longest time without an answer.
+    #[track_caller]
+    pub fn pause_of(&self, script: &str) -> (Output, Duration) {
+        self.put(&material::program("prober"), "/opt/prober");
+        self.run(
+            "rm -f /run/prober.stop
+            systemd-run --quiet --unit=prober --property=Type=notify --property=StandardOutput=truncate:/run/prober.json \
+                /opt/prober --json --until /run/prober.stop",
+        )
+        .success();
+        let output = self.run(script);
+        let seen = self.run(
+            "touch /run/prober.stop
+            while systemctl is-active --quiet prober; do sleep 0.02; done
+            cat /run/prober.json",
+        );
+        let seen: serde_json::Value = serde_json::from_str(seen.success().stdout()).unwrap();
+        (output, Duration::from_secs_f64(seen["longest_gap_ms"].as_f64().unwrap() / 1000.0))
     }
 
     /// The container's name, for podman.
@@ -244,7 +264,7 @@ fn finish(command: &mut Command) -> String {
     let output = match command.output() {
         Ok(output) => output,
         Err(e) => {
-            panic!("{:?}: {e}; the system tests need it: apt-get install podman runc mmdebstrap", command.get_program())
+            panic!("{}: {e}; the system tests need it: scripts/deps test installs it", command.get_program().display())
         }
     };
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -33,6 +33,19 @@ fn without_the_capabilities_none_of_this_holds() {
 }
 
 #[test]
+fn the_tools_run_on_the_host() {
+    let host = Env::boot().with_tools();
+    host.run(
+        "for tool in fetch verify unit-render unit-diff svc-wait swapbin setcap-keep rollback; do
+            command -v $tool
+            $tool --version
+        done
+        command -v upswap",
+    )
+    .success();
+}
+
+#[test]
 fn a_dropped_host_is_gone() {
     let name = {
         let host = Env::boot();

@@ -1,6 +1,10 @@
 //! The system tests: real upgrades on hosts with a real systemd.
+// A failing test tells on stderr what its host last said.
+#![allow(clippy::print_stderr)]
 
 mod env;
 mod harness;
 #[path = "../support/material.rs"]
 mod material;
+mod rune;
+mod syncthing;

@@ -1,0 +1,39 @@
+//! syncthing, a program that none of us wrote, as a service whose version can be told.
+
+use fs_err as fs;
+
+use crate::env::Env;
+use crate::material;
+
+/// Its unit. `--allow-newer-config`: the older version has to start on what the newer one left. `/` answers in both versions;
+/// `/rest/noauth/health` is only in the newer one.
+const UNIT: &str = "[Service]
+User=syncthing
+Environment=STNODEFAULTFOLDER=1
+ExecStart=/usr/local/bin/syncthing serve --no-browser --no-restart --no-upgrade --logflags=0 --allow-newer-config --home=/var/lib/syncthing
+";
+
+#[test]
+fn both_versions_serve_one_after_the_other_on_the_same_data() {
+    let shelf = material::syncthing();
+    let version = |suite: &str| fs::read_to_string(shelf.join(suite).join("version")).unwrap().trim().to_owned();
+    assert_ne!(version("bookworm"), version("trixie"));
+    let host = Env::boot();
+    host.run(&format!(
+        "useradd --system --create-home --home-dir /var/lib/syncthing syncthing
+        cat >/etc/systemd/system/syncthing.service <<'END'\n{UNIT}END"
+    ))
+    .success();
+    for (suite, health) in [("bookworm", "403"), ("trixie", "200"), ("bookworm", "403")] {
+        host.put(&shelf.join(suite).join("syncthing"), "/usr/local/bin/syncthing.new");
+        let answered = host.run(
+            "mv /usr/local/bin/syncthing.new /usr/local/bin/syncthing
+            systemctl daemon-reload
+            systemctl restart syncthing
+            for turn in $(seq 200); do curl -fsS -o /dev/null http://127.0.0.1:8384/ 2>/dev/null && break; sleep 0.05; done
+            curl -fsS -o /dev/null -w '%header{x-syncthing-version} ' http://127.0.0.1:8384/
+            curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8384/rest/noauth/health",
+        );
+        assert_eq!(answered.success().stdout(), format!("{} {health}", version(suite)));
+    }
+}
