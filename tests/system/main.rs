@@ -2,8 +2,10 @@
 // A failing test tells on stderr what its host last said.
 #![allow(clippy::print_stderr)]
 
+mod chain;
 mod env;
 mod harness;
+mod install;
 #[path = "../support/material.rs"]
 mod material;
 mod rune;

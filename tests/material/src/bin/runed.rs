@@ -1,4 +1,4 @@
-//! `runed`: the daemon that the tests upgrade. It answers `/health` and `/version` on port 80.
+//! `runed`: the daemon that the tests upgrade. It answers `/health` and `/version` on port 80, and on 7861 for this host alone.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A daemon of few words: its journal is its stderr.
 
 use std::io::BufReader;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         }),
         _ => options(words, &["--config", "--listen"])
             .and_then(|[config, listen]| listen_address(config, listen))
-            .and_then(|address| serve(&marker, &address)),
+            .and_then(|addresses| serve(&marker, &addresses)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,17 +62,18 @@ fn options<const N: usize>(
     Ok(values)
 }
 
-/// Where to listen: the option, else `listen=` of the configuration, else every address, port 80.
-fn listen_address(config: Option<String>, listen: Option<String>) -> Result<String, String> {
+/// Where to listen: the option, else `listen=` of the configuration, else every address, port 80, and the host's own 7861.
+fn listen_address(config: Option<String>, listen: Option<String>) -> Result<Vec<String>, String> {
     let configured = match config.map(fs::read_to_string) {
         Some(Ok(text)) => text.lines().find_map(|l| l.trim().strip_prefix("listen=").map(str::to_owned)),
         Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => return Err(format!("configuration: {e}")),
         _ => None,
     };
-    Ok(listen.or(configured).unwrap_or_else(|| "0.0.0.0:80".to_owned()))
+    let default = ["0.0.0.0:80", "127.0.0.1:7861"].map(str::to_owned);
+    Ok(listen.or(configured).map_or_else(|| default.to_vec(), |address| vec![address]))
 }
 
-fn serve(marker: &Marker, address: &str) -> Result<(), String> {
+fn serve(marker: &Marker, addresses: &[String]) -> Result<(), String> {
     eprintln!("runed {} starts", marker.version);
     match marker.fault {
         Fault::ExitAtOnce => {
@@ -90,11 +91,21 @@ fn serve(marker: &Marker, address: &str) -> Result<(), String> {
         })),
         _ => {}
     }
-    let listener = TcpListener::bind(address).map_err(|e| format!("listen on {address}: {e}"))?;
+    let bind = |address: &String| TcpListener::bind(address).map_err(|e| format!("listen on {address}: {e}"));
+    let listeners = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     notify::ready().map_err(|e| format!("sd_notify: {e}"))?;
-    eprintln!("runed: listening on {address}");
+    eprintln!("runed: listening on {}", addresses.join(" and "));
+    thread::scope(|scope| {
+        for listener in &listeners {
+            scope.spawn(|| accept(listener, &marker.version));
+        }
+    });
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, version: &str) {
     for stream in listener.incoming() {
-        let version = marker.version.clone();
+        let version = version.to_owned();
         match stream {
             // A client that went away is its own business.
             Ok(stream) => drop(thread::Builder::new().spawn(move || answer(&stream, &version))),
@@ -105,7 +116,6 @@ fn serve(marker: &Marker, address: &str) -> Result<(), String> {
             }
         }
     }
-    Ok(())
 }
 
 fn answer(stream: &TcpStream, version: &str) -> io::Result<()> {
