@@ -60,29 +60,45 @@ pub fn program(name: &str) -> PathBuf {
     tools().join(name)
 }
 
-/// The shelf: `OWNER/REPO/TAG/…` folders, `minisign.pub`. Made anew when its programs changed.
+/// The shelf of `runestack/rune`: `OWNER/REPO/TAG/…` folders, `minisign.pub`.
 pub fn releases() -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let maker = program("make-releases");
-        let shelf = cache().join("releases");
-        let stamp = shelf.join("stamp");
-        let wanted =
-            [&maker, &program("runed"), &program("rune")].map(|p| fs::metadata(p).unwrap().modified().unwrap());
-        let wanted = format!("{RELEASES:?} {wanted:?}");
-        // Several test binaries may come here at once: one lock for all.
-        let lock = fs::File::create(cache().join("lock")).unwrap();
-        lock.file().lock().unwrap();
-        if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
-            return shelf;
-        }
-        let _ = fs::remove_dir_all(&shelf);
-        let status = Command::new(&maker).arg("--dir").arg(&shelf).args(RELEASES).status().unwrap();
-        assert!(status.success(), "the releases could not be made");
-        fs::write(&stamp, wanted).unwrap();
-        shelf
-    })
-    .clone()
+    MADE.get_or_init(|| shelf("releases", &[program("runed"), program("rune")], &RELEASES)).clone()
+}
+
+/// The shelf of `syncthing/syncthing`: Debian's two versions as releases, `v1.19.2-ds1` and `v1.29.5` say, with their tags in this order.
+pub fn syncthing_releases() -> (PathBuf, [String; 2]) {
+    static MADE: OnceLock<(PathBuf, [String; 2])> = OnceLock::new();
+    let make = || {
+        let programs = ["bookworm", "trixie"].map(|suite| syncthing().join(suite).join("syncthing"));
+        let tags =
+            programs.each_ref().map(|p| fs::read_to_string(p.with_file_name("version")).unwrap().trim().to_owned());
+        let asset = format!("syncthing-linux-{}.tar.gz", goarch());
+        let releases: Vec<String> = tags.iter().zip(&programs).map(|(t, p)| format!("{t}={}", p.display())).collect();
+        let arguments = ["--repo", "syncthing/syncthing", "--asset", &asset, &releases[0], &releases[1]];
+        (shelf("syncthing-releases", &programs, &arguments), tags)
+    };
+    MADE.get_or_init(make).clone()
+}
+
+/// A shelf that `make-releases` makes of `programs`; made anew when they or the arguments changed.
+fn shelf(name: &str, programs: &[PathBuf], arguments: &[&str]) -> PathBuf {
+    let maker = program("make-releases");
+    let shelf = cache().join(name);
+    let changed = |program: &PathBuf| fs::metadata(program).unwrap().modified().unwrap();
+    let wanted = format!("{arguments:?} {:?} {:?}", changed(&maker), programs.iter().map(changed).collect::<Vec<_>>());
+    // Several test binaries may come here at once: one lock for all.
+    let lock = fs::File::create(cache().join("lock")).unwrap();
+    lock.file().lock().unwrap();
+    let stamp = cache().join(format!("{name}.stamp"));
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return shelf;
+    }
+    let _ = fs::remove_dir_all(&shelf);
+    let status = Command::new(&maker).arg("--dir").arg(&shelf).args(arguments).status().unwrap();
+    assert!(status.success(), "the releases could not be made");
+    fs::write(&stamp, wanted).unwrap();
+    shelf
 }
 
 /// This machine as the names of the release assets have it.

@@ -13,8 +13,9 @@ use fs_err as fs;
 
 use crate::material;
 
-/// What a test host may do beyond a common container; the canaries in `harness.rs` show that it needs both.
-const CAPABILITIES: &str = "--cap-add=SYS_PTRACE,SYS_ADMIN";
+/// What a test host may do beyond a common container; the canaries in `harness.rs` show that it needs it. `NET_ADMIN` is for the
+/// loopback of a private network; systemd 257 makes none without it.
+const CAPABILITIES: &str = "--cap-add=SYS_PTRACE,SYS_ADMIN,NET_ADMIN";
 /// Every container of these tests has this label and, as its value, the process that made it.
 const LABEL: &str = "upswap-test";
 /// How long one script may run, in seconds.
@@ -85,16 +86,21 @@ impl Env {
         self
     }
 
-    /// Starts a release server with everything on the shelf, at `https://localhost:8443`, whose CA this host trusts.
-    /// `GITHUB_API_URL` says so to every later script; the public key is `/etc/rune/minisign.pub`.
+    /// Starts a release server with the releases of `rune` on its shelf, at `https://localhost:8443`, whose CA this host trusts.
+    /// `GITHUB_API_URL` says so to every later script; the shelf is `/srv/releases`, with the public key `minisign.pub` in it.
     #[track_caller]
-    pub fn with_releases(mut self) -> Self {
-        self.copy(&material::releases(), "/srv/releases");
+    pub fn with_releases(self) -> Self {
+        self.with_releases_of(&material::releases())
+    }
+
+    /// The same with another shelf.
+    #[track_caller]
+    pub fn with_releases_of(mut self, releases: &Path) -> Self {
+        self.copy(releases, "/srv/releases");
         self.put(&material::program("release-server"), "/opt/release-server");
         self.run(
-            "install -D -m 0644 /srv/releases/minisign.pub /etc/rune/minisign.pub
-            systemd-run --quiet --unit=release-server --property=Type=notify --property=DynamicUser=yes \\
-                --property=RuntimeDirectory=release-server \\
+            "systemd-run --quiet --unit=release-server --property=Type=notify --property=DynamicUser=yes \
+                --property=RuntimeDirectory=release-server \
                 /opt/release-server --dir /srv/releases --listen 127.0.0.1:8443 --tls-dir /run/release-server
             cat /run/release-server/ca.pem >>/etc/ssl/certs/ca-certificates.crt",
         )

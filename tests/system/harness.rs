@@ -3,11 +3,11 @@
 use crate::env::Env;
 
 /// Starts a service of another user and asks for its executable, as svc-wait does.
-const EXE_OF_A_SERVICE: &str = "systemd-run --quiet --unit=other --uid=nobody sleep infinity
+const EXE_OF_A_SERVICE: &str = "systemd-run --quiet --unit=other --property=Type=exec --uid=nobody sleep infinity
     readlink /proc/$(systemctl show --property=MainPID --value other)/exe";
 const WRITE_TO_ETC: &str = "systemd-run --quiet --wait --pipe --property=ProtectSystem=strict touch /etc/canary";
-const NETWORK_OF_ITS_OWN: &str =
-    "own=$(systemd-run --quiet --wait --pipe --property=PrivateNetwork=yes readlink /proc/self/ns/net)
+const NETWORK_OF_ITS_OWN: &str = "own=$(systemd-run --quiet --wait --pipe --property=PrivateNetwork=yes \
+        sh -c 'readlink /proc/self/ns/net; ip -4 -o address show up dev lo | grep -o 127.0.0.1 >&2')
     test \"$own\" != \"$(readlink /proc/1/ns/net)\"";
 
 #[test]

@@ -1,7 +1,5 @@
 //! syncthing, a program that none of us wrote, as a service whose version can be told.
 
-use fs_err as fs;
-
 use crate::env::Env;
 use crate::material;
 
@@ -15,25 +13,28 @@ ExecStart=/usr/local/bin/syncthing serve --no-browser --no-restart --no-upgrade 
 
 #[test]
 fn both_versions_serve_one_after_the_other_on_the_same_data() {
-    let shelf = material::syncthing();
-    let version = |suite: &str| fs::read_to_string(shelf.join(suite).join("version")).unwrap().trim().to_owned();
-    assert_ne!(version("bookworm"), version("trixie"));
-    let host = Env::boot();
+    let (shelf, [old, new]) = material::syncthing_releases();
+    assert_ne!(old, new);
+    let host = Env::boot().with_releases_of(&shelf);
     host.run(&format!(
         "useradd --system --create-home --home-dir /var/lib/syncthing syncthing
         cat >/etc/systemd/system/syncthing.service <<'END'\n{UNIT}END"
     ))
     .success();
-    for (suite, health) in [("bookworm", "403"), ("trixie", "200"), ("bookworm", "403")] {
-        host.put(&shelf.join(suite).join("syncthing"), "/usr/local/bin/syncthing.new");
-        let answered = host.run(
-            "mv /usr/local/bin/syncthing.new /usr/local/bin/syncthing
+    for (tag, health) in [(&old, "403"), (&new, "200"), (&old, "403")] {
+        let answered = host.run(&format!(
+            "cd /tmp
+            curl -fsSLO $GITHUB_API_URL/syncthing/syncthing/releases/download/{tag}/syncthing-linux-{}.tar.gz
+            tar -x --no-same-owner -f syncthing-linux-*.tar.gz
+            install syncthing /usr/local/bin/.syncthing.new
+            mv /usr/local/bin/.syncthing.new /usr/local/bin/syncthing
             systemctl daemon-reload
             systemctl restart syncthing
             for turn in $(seq 200); do curl -fsS -o /dev/null http://127.0.0.1:8384/ 2>/dev/null && break; sleep 0.05; done
-            curl -fsS -o /dev/null -w '%header{x-syncthing-version} ' http://127.0.0.1:8384/
-            curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8384/rest/noauth/health",
-        );
-        assert_eq!(answered.success().stdout(), format!("{} {health}", version(suite)));
+            curl -fsS -o /dev/null -w '%header{{x-syncthing-version}} ' http://127.0.0.1:8384/
+            curl -sS -o /dev/null -w '%{{http_code}}' http://127.0.0.1:8384/rest/noauth/health",
+            material::goarch()
+        ));
+        assert_eq!(answered.success().stdout(), format!("{tag} {health}"));
     }
 }
