@@ -64,8 +64,8 @@ build: rust ## Build the eight tools (optimised, into target/release)
 demo: rust ## Show real upgrades of a service in a systemd container
 	@scripts/deps build test
 	@echo '== demo: building the tools and the demo service'
-	@$(CARGO) build --workspace --locked --bins
-	@tests/demo/run
+	@$(CARGO) test --quiet --locked --no-run --test demo
+	@$(CARGO) test --quiet --locked --test demo
 
 test: rust ## Run all tests: unit, cli, and system in containers
 	@scripts/deps build test

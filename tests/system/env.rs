@@ -128,6 +128,12 @@ impl Env {
     /// Runs a script while `runed` is asked for its health every millisecond: what it did, and the longest time without an answer.
     #[track_caller]
     pub fn pause_of(&self, script: &str) -> (Output, Duration) {
+        self.pause_during(|| self.run(script))
+    }
+
+    /// The same for anything that is done to the host.
+    #[track_caller]
+    pub fn pause_during<T>(&self, deed: impl FnOnce() -> T) -> (T, Duration) {
         self.put(&material::program("prober"), "/opt/prober");
         self.run(
             "rm -f /run/prober.stop
@@ -135,14 +141,14 @@ impl Env {
                 /opt/prober --json --until /run/prober.stop",
         )
         .success();
-        let output = self.run(script);
+        let done = deed();
         let seen = self.run(
             "touch /run/prober.stop
             while systemctl is-active --quiet prober; do sleep 0.02; done
             cat /run/prober.json",
         );
         let seen: serde_json::Value = serde_json::from_str(seen.success().stdout()).unwrap();
-        (output, Duration::from_secs_f64(seen["longest_gap_ms"].as_f64().unwrap() / 1000.0))
+        (done, Duration::from_secs_f64(seen["longest_gap_ms"].as_f64().unwrap() / 1000.0))
     }
 
     /// The container's name, for podman.
@@ -186,6 +192,17 @@ impl Env {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Runs a script as [`Env::run`] does, and lets people see it: its text, then what it prints, as it comes.
+    #[allow(dead_code, clippy::print_stdout)] // Only the demo shows, and it shows it to people.
+    pub fn show(&self, script: &str) -> Option<i32> {
+        for (number, line) in script.trim_end().lines().enumerate() {
+            println!("{} {line}", if number == 0 { "$" } else { ">" });
+        }
+        let mut inside = self.exec(false);
+        inside.args(["sh", "-c", &format!("exec 2>&1\n{script}")]);
+        inside.status().unwrap().code()
     }
 
     fn exec(&self, stdin: bool) -> Command {
