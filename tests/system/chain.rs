@@ -60,7 +60,7 @@ fn the_pipeline_of_the_readme_works_as_written_in_a_provisioning_script() {
     let now = host.run("setcap-keep --save /usr/local/bin/runed").success();
     assert_eq!(now.stdout(), capability.stdout());
     let list = host.run("rollback --list runed").success();
-    assert!(list.stdout().contains("* 2         v0.0.1-dev.45  proven"), "{}", list.stdout());
+    assert!(list.stdout().contains("* 2           v0.0.1-dev.45  proven"), "{}", list.stdout());
     // Both binaries are one change, with the old ones beside them.
     host.run("rune --version | grep -q dev.45; /usr/local/bin/.rune.bak --version | grep -q dev.44").success();
     host.run("rollback runed").success();
@@ -100,7 +100,10 @@ fn an_upgrade_by_profile_there_again_and_back() {
     assert_eq!(state_of(&host), upgraded);
 
     // The file is right and the process is not: the one case in which a restart without a change is right.
-    host.run("cp --preserve=all /usr/local/bin/runed /usr/local/bin/.again && mv /usr/local/bin/.again /usr/local/bin/runed").success();
+    host.run(
+        "cp --preserve=all /usr/local/bin/runed /usr/local/bin/.again && mv /usr/local/bin/.again /usr/local/bin/runed",
+    )
+    .success();
     let restarted = host.run("upswap upgrade runed --version v2").success();
     assert!(restarted.stderr().contains("not what runs healthily; restarting"), "{}", restarted.stderr());
 
@@ -142,9 +145,8 @@ fn each_bad_release_leaves_the_old_version_running() {
 #[test]
 fn a_refreshed_unit_comes_and_goes_with_its_binaries() {
     let host = host_that_runs("v1.0.0");
-    let limit = |host: &Env| {
-        host.run("systemctl show --property=LimitNOFILE --value runed").success().stdout().to_owned()
-    };
+    let limit =
+        |host: &Env| host.run("systemctl show --property=LimitNOFILE --value runed").success().stdout().to_owned();
     let output = host.run("upswap upgrade runed --version v2.0.0 --refresh-unit").success();
     assert!(output.stderr().contains("LimitNOFILE=8192"), "the difference is shown: {}", output.stderr());
     assert_eq!((limit(&host).as_str(), version_served(&host).as_str()), ("8192", "v2.0.0"));
@@ -208,7 +210,9 @@ fn a_profile_that_could_do_harm_is_refused() {
         ("PROBES=--http http://127.0.0.1/", "line 7"),
         ("touch /tmp/harm", "line 7"),
     ] {
-        let script = format!("cp /etc/upswap/runed.conf /etc/upswap/bad.conf; echo '{line}' >>/etc/upswap/bad.conf; upswap upgrade runed --profile /etc/upswap/bad.conf");
+        let script = format!(
+            "cp /etc/upswap/runed.conf /etc/upswap/bad.conf; echo '{line}' >>/etc/upswap/bad.conf; upswap upgrade runed --profile /etc/upswap/bad.conf"
+        );
         let refused = host.run(&script).code(2);
         assert!(refused.stderr().contains(says), "{line}: {}", refused.stderr());
     }

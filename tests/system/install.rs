@@ -20,11 +20,13 @@ fn the_first_time_and_again() {
     .success();
     let invocation = "systemctl show --property=InvocationID --value runed";
     let before = host.run(invocation).success();
-    let again = host.run(&format!("{INSTALL} --version v1.0.0 --cap cap_net_bind_service=ep --dir /var/lib/rune")).success();
+    let again =
+        host.run(&format!("{INSTALL} --version v1.0.0 --cap cap_net_bind_service=ep --dir /var/lib/rune")).success();
     assert!(again.stderr().contains("nothing was restarted"), "{}", again.stderr());
     assert_eq!(host.run(invocation).success().stdout(), before.stdout());
     // The operator's edits of the unit are not install-service's to change.
-    host.run("sed -i 's/^RestartSec=.*/RestartSec=7s/' /etc/systemd/system/runed.service; systemctl daemon-reload").success();
+    host.run("sed -i 's/^RestartSec=.*/RestartSec=7s/' /etc/systemd/system/runed.service; systemctl daemon-reload")
+        .success();
     host.run(&format!("{INSTALL} --version v2.0.0 --cap cap_net_bind_service=ep")).success();
     host.run("grep -q RestartSec=7s /etc/systemd/system/runed.service; test \"$(curl -fsS http://127.0.0.1/version)\" = v2.0.0").success();
 }
@@ -39,7 +41,8 @@ fn ambient_capabilities_instead_of_file_capabilities() {
         systemctl show --property=AmbientCapabilities runed | grep -q cap_net_bind_service",
     )
     .success();
-    host.run(&format!("{INSTALL} --version v1.0.0 --ambient CAP_NET_BIND_SERVICE --cap cap_net_bind_service=ep")).code(2);
+    host.run(&format!("{INSTALL} --version v1.0.0 --ambient CAP_NET_BIND_SERVICE --cap cap_net_bind_service=ep"))
+        .code(2);
 }
 
 #[test]

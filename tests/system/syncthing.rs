@@ -38,3 +38,39 @@ fn both_versions_serve_one_after_the_other_on_the_same_data() {
         assert_eq!(answered.success().stdout(), format!("{tag} {health}"));
     }
 }
+
+/// The chain knows nothing of syncthing but where its releases are: another program, another unit, nobody's test material.
+#[test]
+fn the_chain_upgrades_it_and_rollback_brings_the_old_version_back() {
+    let (shelf, [old, new]) = material::syncthing_releases();
+    let host = Env::boot().with_tools().with_releases_of(&shelf);
+    let goarch = material::goarch();
+    host.run(&format!(
+        "useradd --system --create-home --home-dir /var/lib/syncthing syncthing
+        cat >/etc/systemd/system/syncthing.service <<'END'\n{UNIT}END
+        tar -x --no-same-owner -C /usr/local/bin -f /srv/releases/syncthing/syncthing/{old}/syncthing-linux-{goarch}.tar.gz syncthing
+        systemctl daemon-reload
+        systemctl start syncthing
+        cat >/etc/upswap/syncthing.conf <<'END'
+SOURCE=gh:syncthing/syncthing
+SUMS=checksums.txt
+KEY=/srv/releases/minisign.pub
+EXTRACT=syncthing
+PROBES=\"--http http://127.0.0.1:8384/\"
+STABLE=3s
+TIMEOUT=60s
+END"
+    ))
+    .success();
+    let serves = "for turn in $(seq 200); do curl -fsS -o /dev/null http://127.0.0.1:8384/ 2>/dev/null && break; sleep 0.05; done
+        curl -fsS -o /dev/null -w '%header{x-syncthing-version}' http://127.0.0.1:8384/";
+    assert_eq!(host.run(serves).success().stdout(), old);
+
+    host.run(&format!("upswap upgrade syncthing --version {new}")).success();
+    assert_eq!(host.run(serves).success().stdout(), new);
+    host.run("svc-wait syncthing --stable 0 --http http://127.0.0.1:8384/rest/noauth/health --body OK").success();
+
+    host.run("rollback syncthing").success();
+    assert_eq!(host.run(serves).success().stdout(), old);
+    host.run(&format!("syncthing --version | grep -q {old}")).success();
+}
