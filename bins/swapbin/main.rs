@@ -29,9 +29,14 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
 }
 
 fn request(args: Args) -> Result<swap::Request, Stop> {
+    // The last name of a list is a FILE like the others, never the destination.
+    let listed = args.list.files_from.is_some() || args.list.files0_from.is_some();
     let mut files = args.list.files_or(args.files)?;
     let target = match (args.target_directory, files.len()) {
         (Some(folder), _) => Target::Folder(folder),
+        (None, _) if listed => {
+            return Err(Stop::new(Exit::Usage, "a list of files needs a folder to go to: -t DIR; see swapbin --help"));
+        }
         (None, 0 | 1) => {
             return Err(Stop::new(Exit::Usage, "a destination is needed: FILE DEST, or -t DIR; see swapbin --help"));
         }

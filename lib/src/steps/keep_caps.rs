@@ -11,7 +11,7 @@ use xattr::FileExt;
 use crate::sys::attrs::CAPABILITY;
 use crate::sys::child::{self, Ended, Endings};
 use crate::sys::say::Say;
-use crate::sys::{Host, durable, intake};
+use crate::sys::{Host, clock, durable, intake};
 use crate::words::exit::{Coded, Exit};
 use crate::words::filecaps::FileCaps;
 use crate::words::filecaps::save::{self, NotASave, Saved};
@@ -97,7 +97,8 @@ pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
 pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
     let saved = observe(paths, say)?;
     let mut endings = Endings::catch().map_err(KeepError::Command)?;
-    let save = folder(host).join(format!("{}.save", std::process::id()));
+    // The time as well: a number comes again, and what a killed run left must not be written over.
+    let save = folder(host).join(format!("{}-{}.save", std::process::id(), clock::now()));
     let written =
         durable::make_dirs(&folder(host), 0o755).and_then(|()| durable::replace(&save, &save::write(&saved), 0o600));
     written.map_err(|source| KeepError::Io { path: save.clone(), what: "the save can't be written", source })?;
@@ -125,11 +126,18 @@ pub fn restore(host: &Host, save: Option<&Path>, say: &Say) -> Result<Vec<Kept>,
         return Err(KeepError::NoSave);
     }
     let mut kept = Vec::new();
+    let mut failure = None;
     for path in left {
-        kept.extend(restore_one(&path, say)?);
-        let _ = fs::remove_file(&path);
+        match restore_one(&path, say) {
+            Ok(done) => {
+                kept.extend(done);
+                let _ = fs::remove_file(&path);
+            }
+            Err(e) if failure.is_none() => failure = Some(e),
+            Err(e) => say.error(e),
+        }
     }
-    Ok(kept)
+    failure.map_or(Ok(kept), Err)
 }
 
 fn restore_one(path: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
@@ -150,7 +158,7 @@ fn folder(host: &Host) -> PathBuf {
 
 /// A save bears the PID of the run that made it; while that runs, the save is its own to use.
 fn still_runs(save: &Path) -> bool {
-    let pid = save.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<i32>().ok());
+    let pid = save.file_stem().and_then(|stem| stem.to_str()?.split('-').next()?.parse::<i32>().ok());
     pid.is_some_and(|pid| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         name.trim_end() == "setcap-keep"

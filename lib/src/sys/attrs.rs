@@ -63,10 +63,10 @@ impl Attrs {
     }
 
     /// Makes `file` have just these attributes, in the order in which the kernel does not take one back for another:
-    /// chown clears setuid and the capability, chmod sets the ACL's mask, and the capability goes last.
+    /// chown clears setuid and the capability, an ACL sets the group's bits and chmod the ACL's mask, so that a mode that was
+    /// asked for wins, and the capability goes last.
     pub fn set_on(&self, file: &File) -> Result<(), AttrError> {
         fchown(file, Some(self.uid), Some(self.gid)).map_err(set_failed("owner"))?;
-        file.set_permissions(Permissions::from_mode(self.mode)).map_err(set_failed("mode"))?;
         for name in names(file)? {
             let wanted = name == "security.selinux" || self.xattrs.iter().any(|(ours, _)| *ours == name);
             if !wanted && (name != CAPABILITY || self.capability.is_none()) {
@@ -76,6 +76,7 @@ impl Attrs {
         for (name, value) in &self.xattrs {
             file.set_xattr(name, value).map_err(set_failed(name))?;
         }
+        file.set_permissions(Permissions::from_mode(self.mode)).map_err(set_failed("mode"))?;
         if let Some(capability) = &self.capability {
             file.set_xattr(CAPABILITY, capability).map_err(set_failed(CAPABILITY))?;
         }

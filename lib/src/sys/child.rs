@@ -65,7 +65,7 @@ impl Endings {
 ///
 /// A signal to end is passed on to the whole group, which is killed ten seconds later. When COMMAND fails, what is left of
 /// its group is killed: nothing of it may still be at work while its doings are taken back.
-pub fn run(command: &[OsString], environment: &[(&str, String)], endings: &mut Endings) -> io::Result<Ended> {
+pub fn run(command: &[OsString], environment: &[(&str, OsString)], endings: &mut Endings) -> io::Result<Ended> {
     let (program, arguments) = split(command)?;
     let mut child = Command::new(program)
         .args(arguments)

@@ -4,6 +4,7 @@
 //! child is gone. Lock files are never removed: their inode is the lock's identity.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
@@ -136,19 +137,20 @@ impl Lock {
         if (ours.dev(), ours.ino()) != (lock.dev(), lock.ino()) {
             return Err(lost("its descriptor is another file here"));
         }
-        // A fresh description can only get the lock when nobody holds it: then the guard has ended.
-        let probe = open(&path).map_err(|source| LockError::Io { path: path.clone(), source })?;
-        match probe.try_lock() {
-            Err(TryLockError::WouldBlock) => Ok(Self { file: None }),
-            _ => Err(lost("that guard has ended")),
+        // proc(5) lists the locks of this very description: that another chain has the lock by now is not enough.
+        let locks = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+        if locks.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")) {
+            Ok(Self { file: None })
+        } else {
+            Err(lost("that guard has ended"))
         }
     }
 
     /// Lets the descriptor through exec, and returns the environment that tells the children of it.
-    pub fn hand_down(&self, name: &str) -> io::Result<Vec<(&'static str, String)>> {
+    pub fn hand_down(&self, name: &str) -> io::Result<Vec<(&'static str, OsString)>> {
         let Some(file) = &self.file else { return Ok(Vec::new()) };
         fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        Ok(vec![(GUARD_NAME, name.to_owned()), (GUARD_FD, file.as_raw_fd().to_string())])
+        Ok(vec![(GUARD_NAME, name.into()), (GUARD_FD, file.as_raw_fd().to_string().into())])
     }
 }
 

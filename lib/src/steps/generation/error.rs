@@ -77,6 +77,16 @@ pub enum GenerationError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The new files are in place; only that they may stay could not be recorded.
+    #[error("{source}; generation {generation} is in place and still on trial, commit it: swapbin --commit {name}")]
+    NotCommitted {
+        /// The NAME.
+        name: String,
+        /// The generation.
+        generation: u64,
+        /// Why.
+        source: Box<GenerationError>,
+    },
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -110,7 +120,7 @@ impl Coded for GenerationError {
             Self::Io { .. } | Self::Attrs { .. } | Self::Record { .. } => Exit::CouldNot,
             Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } => Exit::No,
             Self::Usage(_) => Exit::Usage,
-            Self::Torn { .. } => Exit::Changed,
+            Self::Torn { .. } | Self::NotCommitted { .. } => Exit::Changed,
             Self::Lock(e) => e.exit(),
             Self::Systemd(e) => e.exit(),
         }

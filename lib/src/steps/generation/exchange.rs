@@ -43,7 +43,15 @@ pub fn exchange(host: &Host, path: &Path, dry_run: bool, say: &Say) -> Result<Ex
         let why = format!("{} is the same file; there is nothing to go back to", backup.display());
         return Err(GenerationError::refused(dest.path(), why));
     }
+    let record = set.and_then(|name| record::read(host, &name).ok().flatten());
     if !dry_run {
+        // The next swap gives .FILE.bak to another file; a recorded generation must not go with it.
+        let state = record.as_ref().and_then(|r| r.generation(r.current)?.files.get(&dest)?.as_ref());
+        if let (Some(state), Some(now)) = (state, &now)
+            && state.digest == now.digest
+        {
+            change::link_over(dest.path(), &dest.backup(state.born))?;
+        }
         let swapped = match now {
             Some(_) => swap_names(&dest, &backup),
             None => change::stage_backup(&backup, &dest).and_then(|()| rename(&dest.staged(), dest.path())),
@@ -52,7 +60,6 @@ pub fn exchange(host: &Host, path: &Path, dry_run: bool, say: &Say) -> Result<Ex
         sync_dir(parent(dest.path()))
             .map_err(GenerationError::io(dest.path(), "the exchange is done, but not durable"))?;
     }
-    let record = set.and_then(|name| record::read(host, &name).ok().flatten());
     let units = record.map(|r| r.units.into_iter().collect()).unwrap_or_default();
     Ok(Exchanged { path: dest.path().to_owned(), backup, units })
 }

@@ -176,8 +176,11 @@ impl Record {
     pub fn way_back(&self) -> Vec<Id> {
         let mut ids = Vec::new();
         let mut at = self.generation(self.current).and_then(|g| g.replaced);
-        while let Some(generation) = at.and_then(|id| self.generation(id)) {
-            if ids.contains(&generation.id) {
+        let mut seen = BTreeSet::from([self.current]);
+        // Where the one that was replaced is pruned, the newest that is older is the next nearest.
+        let next = |id: Id| self.generations.iter().filter(|g| g.id <= id).max_by_key(|g| g.id);
+        while let Some(generation) = at.and_then(next) {
+            if !seen.insert(generation.id) {
                 break;
             }
             if !matches!(generation.verdict, Judged::Unhealthy(_)) {
@@ -193,6 +196,20 @@ impl Record {
     pub fn last_proven(&self, except: Option<Id>) -> Option<&Generation> {
         let mut newest_first = self.generations.iter().rev();
         newest_first.find(|g| g.verdict == Judged::Proven && Some(g.id) != except)
+    }
+
+    /// Enters a path that joins the set, as it was found, into every generation before: it was there all the time.
+    pub fn backfill(&mut self, dest: &Dest, found: Option<&FileState>) {
+        for generation in &mut self.generations {
+            generation.files.entry(dest.clone()).or_insert_with(|| found.cloned());
+        }
+    }
+
+    /// Whether `digest` is that of any recorded file at `dest`.
+    #[must_use]
+    pub fn knows(&self, dest: &Dest, digest: &Digest) -> bool {
+        let mut states = self.generations.iter().filter_map(|g| g.files.get(dest)?.as_ref());
+        states.any(|state| state.digest == *digest)
     }
 
     /// Takes what no kept generation needs out of the history, and returns the backups that nobody needs any more.
@@ -431,6 +448,15 @@ mod tests {
     fn the_way_back_passes_over_the_unhealthy() {
         let record = history(&[Judged::Proven, Judged::Proven, bad(), Judged::Unproven]);
         assert_eq!(record.way_back(), [2, 1]);
+    }
+
+    #[test]
+    fn the_way_back_leads_over_what_was_pruned() {
+        let mut record = history(&[Judged::Proven, Judged::Unproven, Judged::Unproven, bad(), Judged::Unproven]);
+        record.keep = 2;
+        record.prune();
+        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
+        assert_eq!(record.way_back(), [1]);
     }
 
     #[test]

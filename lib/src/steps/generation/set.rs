@@ -4,13 +4,14 @@
 //! under the lock ([`open`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
 
-use super::change::{self, Move, Way};
+use super::change::{self, Way};
 use super::error::GenerationError;
 use super::record::{self, Arrived, Dest, FileState, Generation, Id, Judged, Record, Trial, UnitBefore};
 use super::stage::{Staged, in_place};
@@ -20,6 +21,8 @@ use crate::sys::systemd::Systemd;
 use crate::sys::{Host, clock};
 use crate::words::name::Name;
 use crate::words::proof::Proof;
+
+mod home;
 
 /// How long a tool waits for another tool of the same chain to end its own change.
 const TURN: Duration = Duration::from_secs(30);
@@ -57,6 +60,14 @@ pub struct Brings {
     pub units: Vec<String>,
     /// How many generations to keep from now on.
     pub keep: Option<usize>,
+}
+
+impl Brings {
+    /// Whether it brings a unit that `record` does not have.
+    #[must_use]
+    pub fn adds_to(&self, record: &Record) -> bool {
+        self.units.iter().any(|unit| !record.units.contains(unit))
+    }
 }
 
 /// What the way back did to the files.
@@ -105,23 +116,6 @@ impl<S> Set<'_, S> {
     fn files_of(&self, id: Id) -> BTreeMap<Dest, Option<FileState>> {
         self.record.generation(id).map(|g| g.files.clone()).unwrap_or_default()
     }
-
-    /// Whether every file of generation `id` can be brought back, or why not.
-    pub fn usable(&self, id: Id) -> Result<(), GenerationError> {
-        for (dest, state) in self.files_of(id) {
-            let Some(state) = state else { continue };
-            let backup = dest.backup(state.born);
-            let good = |path: &Path| {
-                in_place(&Dest::new(path.to_owned())).is_ok_and(|f| f.is_some_and(|f| f.digest == state.digest))
-            };
-            if !good(&backup) && !good(dest.path()) {
-                let why =
-                    format!("generation {id} can't be brought back: this backup is missing or not what was recorded");
-                return Err(GenerationError::refused(&backup, why));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<'h> Set<'h, Settled> {
@@ -136,6 +130,7 @@ impl<'h> Set<'h, Settled> {
         say: &Say,
     ) -> Result<Set<'h, OnTrial>, GenerationError> {
         self.note_what_is_there(&staged, say)?;
+        let before = self.record.clone();
         let home = self.record.current;
         let generation = Generation {
             id: self.record.next_id(),
@@ -147,11 +142,13 @@ impl<'h> Set<'h, Settled> {
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
         set.take_in(&staged, brings);
         set.write()?;
-        match set.put_in_place(staged, say) {
+        match set.put_in_place(staged, &BTreeSet::new(), say) {
             Ok(()) => Ok(set),
             Err(error) => match set.bring_home(say) {
+                // A generation that never was leaves no trace in the history.
                 Ok(_) => {
-                    set.settle_home(None)?;
+                    set.record = before;
+                    set.write()?;
                     Err(error)
                 }
                 Err(_) => Err(set.torn(error)),
@@ -201,10 +198,14 @@ impl<'h> Set<'h, Settled> {
         let all: BTreeSet<Dest> = known.iter().cloned().chain(staged.iter().map(|s| s.dest.clone())).collect();
         let id = self.record.next_id().max(unused_backup_number(&all));
         let mut edited = false;
-        for dest in &all {
-            let found = in_place(dest)?;
-            let recorded = files.get(dest).and_then(Option::as_ref);
-            let same = match (&found, recorded) {
+        let mut joining = Vec::new();
+        for dest in all {
+            let found = in_place(&dest)?;
+            if !known.contains(&dest) {
+                joining.push((dest, found));
+                continue;
+            }
+            let same = match (&found, files.get(&dest).and_then(Option::as_ref)) {
                 (Some(found), Some(recorded)) => {
                     let now = found.state(recorded.born);
                     (now.digest, now.mode, now.uid, now.gid, &now.capabilities)
@@ -214,16 +215,12 @@ impl<'h> Set<'h, Settled> {
                 _ => false,
             };
             if !same {
-                if known.contains(dest) {
-                    say.note(format_args!(
-                        "{} was changed by other hands since the last swap; it is kept as a generation of its own",
-                        dest.path().display()
-                    ));
-                }
-                edited |= known.contains(dest);
-                files.insert(dest.clone(), found.map(|f| f.state(id)));
-            } else if !known.contains(dest) {
-                files.insert(dest.clone(), None);
+                say.note(format_args!(
+                    "{} was changed by other hands since the last swap; it is kept as a generation of its own",
+                    dest.path().display()
+                ));
+                edited = true;
+                files.insert(dest, found.map(|f| f.state(id)));
             }
         }
         if edited || self.record.generations.is_empty() {
@@ -232,13 +229,10 @@ impl<'h> Set<'h, Settled> {
             self.record.generations.push(Generation { id, time: clock::now(), replaced, files, verdict });
             self.record.current = id;
             self.record.arrived = Arrived::Found;
-        } else if let Some(current) = self.record.generation_mut(self.record.current) {
-            // A path that joins the set now was there all the time: its backup bears the number of the generation in place.
-            let born = current.id;
-            for (dest, state) in files {
-                let state = state.map(|s| if known.contains(&dest) { s } else { FileState { born, ..s } });
-                current.files.entry(dest).or_insert(state);
-            }
+        }
+        let born = self.record.current;
+        for (dest, found) in joining {
+            self.record.backfill(&dest, found.map(|f| f.state(born)).as_ref());
         }
         Ok(())
     }
@@ -259,26 +253,22 @@ impl<'h> Set<'h, OnTrial> {
         self.record.trial.as_ref().unwrap_or(NONE)
     }
 
-    /// Chooses another generation to bring in, because the one before can't be.
-    pub fn go_home_to(&mut self, home: Id) -> Result<(), GenerationError> {
-        self.trial_mut(|trial| trial.home = home);
-        self.write()
-    }
-
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
     #[must_use = "commit it or take it back"]
     pub fn join(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Self, GenerationError> {
         let (generation, home) = (self.trial().generation, self.trial().home);
+        let mut again = BTreeSet::new();
+        let now = self.files_of(generation);
         for s in &staged {
-            let joins = |g: &Generation| !g.files.contains_key(&s.dest);
-            if self.record.generation(home).is_some_and(joins) {
-                let found = in_place(&s.dest)?.map(|f| f.state(home));
-                if let Some(home) = self.record.generation_mut(home) {
-                    home.files.insert(s.dest.clone(), found.clone());
+            match now.get(&s.dest) {
+                None => {
+                    let found = in_place(&s.dest)?.map(|f| f.state(home));
+                    self.record.backfill(&s.dest, found.as_ref());
                 }
-                if let Some(generation) = self.record.generation_mut(generation) {
-                    generation.files.entry(s.dest.clone()).or_insert(found);
+                Some(Some(state)) if state.born == generation => {
+                    again.insert(s.dest.clone());
                 }
+                Some(_) => {}
             }
         }
         for unit in &brings.units {
@@ -290,7 +280,7 @@ impl<'h> Set<'h, OnTrial> {
         self.record.units.extend(brings.units.iter().cloned());
         self.take_in(&staged, brings);
         self.write()?;
-        match self.put_in_place(staged, say) {
+        match self.put_in_place(staged, &again, say) {
             Ok(()) => Ok(self),
             Err(error) => Err(self.torn(error)),
         }
@@ -320,12 +310,18 @@ impl<'h> Set<'h, OnTrial> {
         let verdicts = &self.trial().verdicts;
         let proven = !verdicts.is_empty() && verdicts.values().all(Option::is_none);
         let id = self.trial().generation;
-        if proven && let Some(generation) = self.record.generation_mut(id) {
-            generation.verdict = Judged::Proven;
+        let unhealthy = verdicts.values().flatten().next().cloned();
+        if let Some(generation) = self.record.generation_mut(id) {
+            match unhealthy {
+                Some(why) => generation.verdict = Judged::Unhealthy(why),
+                None if proven => generation.verdict = Judged::Proven,
+                None => {}
+            }
         }
         self.record.current = id;
         self.record.arrived = Arrived::Swap;
         self.record.trial = None;
+        let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
         let gone = self.record.prune();
         self.write()?;
         let set = Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn };
@@ -336,82 +332,10 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         if set.record.generations.len() == 1 {
-            for dest in set.files_of(id).keys() {
+            for dest in ours {
                 let _ = fs::remove_file(dest.bak());
             }
         }
-        Ok(set)
-    }
-
-    /// Brings the files of the trial's home generation back, by renames alone. Does nothing where they are there already,
-    /// so it can be called again after a kill.
-    pub fn bring_home(&self, say: &Say) -> Result<Went, GenerationError> {
-        self.usable(self.trial().home)?;
-        let leaving = self.files_of(self.trial().generation);
-        let mut went = Went::default();
-        let mut moves = Vec::new();
-        for (dest, wanted) in self.files_of(self.trial().home) {
-            let found = in_place(&dest)?;
-            let backup = wanted.as_ref().map(|w| dest.backup(w.born));
-            let there = match (&wanted, &found) {
-                (None, None) => true,
-                (Some(wanted), Some(found)) => {
-                    let exact = backup.as_ref().is_none_or(|b| !b.exists() || change::same_inode(b, dest.path()));
-                    found.digest == wanted.digest && exact
-                }
-                _ => false,
-            };
-            if there {
-                continue;
-            }
-            if let Some(found) = &found {
-                let left = leaving.get(&dest).and_then(Option::as_ref);
-                let home_bytes = wanted.as_ref().is_some_and(|w| w.digest == found.digest);
-                match left.filter(|left| left.digest == found.digest) {
-                    Some(left) => change::link_over(dest.path(), &dest.backup(left.born))?,
-                    None if home_bytes => {}
-                    None => {
-                        let aside = dest.kept_aside(clock::now());
-                        change::link_over(dest.path(), &aside)?;
-                        say.note(format_args!(
-                            "{} was edited since the swap; what it held is kept as {}",
-                            dest.path().display(),
-                            aside.display()
-                        ));
-                    }
-                }
-            }
-            if let Some(backup) = &backup {
-                change::stage_backup(backup, &dest)?;
-            }
-            went.units_changed |= dest.is_unit();
-            moves.push(Move { dest: dest.clone(), arrives: wanted.is_some() });
-            went.changed.push(dest);
-        }
-        if !moves.is_empty() {
-            change::carry_out(moves, Way::Back).map_err(|(path, source)| GenerationError::Torn {
-                name: self.record.name.clone(),
-                path,
-                what: "the old file could not be renamed back",
-                source,
-            })?;
-        }
-        Ok(went)
-    }
-
-    /// Ends the trial with its home generation in place; `left` is what became known of the generation that was left.
-    #[must_use = "the set is settled"]
-    pub fn settle_home(mut self, left: Option<Judged>) -> Result<Set<'h, Settled>, GenerationError> {
-        let Trial { generation, home, .. } = *self.trial();
-        if let (Some(verdict), Some(left)) = (left, self.record.generation_mut(generation)) {
-            left.verdict = verdict;
-        }
-        self.record.current = home;
-        self.record.arrived = Arrived::Rollback;
-        self.record.trial = None;
-        self.write()?;
-        let set = Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn };
-        set.refresh_bak();
         Ok(set)
     }
 
@@ -434,15 +358,15 @@ impl<'h> Set<'h, OnTrial> {
         }
     }
 
-    /// Links the old files for the way back, then renames the new ones into place.
-    fn put_in_place(&self, mut staged: Vec<Staged>, say: &Say) -> Result<(), GenerationError> {
+    /// Links the old files for the way back, then renames the new ones into place. What this trial put in place before
+    /// (`again`) is not old: home's own file is linked already, and may have the very same bytes.
+    fn put_in_place(&self, mut staged: Vec<Staged>, again: &BTreeSet<Dest>, say: &Say) -> Result<(), GenerationError> {
         let home = self.files_of(self.trial().home);
         let home_proven = self.record.generation(self.trial().home).is_some_and(|g| g.verdict == Judged::Proven);
         let moves_bak = home_proven || self.record.last_proven(None).is_none();
         for s in &staged {
-            let Some(Some(old)) = home.get(&s.dest) else { continue };
+            let Some(Some(old)) = home.get(&s.dest).filter(|_| !again.contains(&s.dest)) else { continue };
             let backup = s.dest.backup(old.born);
-            // A second swap of the same path in one trial finds the trial's own file here; home's is linked already.
             if in_place(&s.dest)?.is_some_and(|f| f.digest == old.digest) {
                 change::link_over(s.dest.path(), &backup)?;
                 if moves_bak {
@@ -468,18 +392,17 @@ impl<'h> Set<'h, OnTrial> {
     /// Makes `.FILE.bak` the file in place. A file of other hands by that name is kept aside, not lost.
     fn move_bak(&self, dest: &Dest, say: &Say) -> Result<(), GenerationError> {
         let bak = dest.bak();
-        let ours = |digest| {
-            let states = self.record.generations.iter().filter_map(|g| g.files.get(dest)?.as_ref());
-            states.into_iter().any(|s| s.digest == digest)
-        };
-        if let Ok(Some(there)) = in_place(&Dest::new(bak.clone()))
-            && !ours(there.digest)
-        {
-            let aside = dest.kept_aside(clock::now());
-            change::link_over(&bak, &aside)?;
+        if bak.exists() && !self.is_bak_ours(dest) {
+            let aside = keep_aside(&bak, dest)?;
             say.note(format_args!("{} is not upswap's; it is kept as {}", bak.display(), aside.display()));
         }
         change::link_over(dest.path(), &bak)
+    }
+
+    /// Whether `.FILE.bak` is a file that this set had at `dest`, not one of other hands.
+    fn is_bak_ours(&self, dest: &Dest) -> bool {
+        let there = in_place(&Dest::new(dest.bak()));
+        there.is_ok_and(|there| there.is_some_and(|there| self.record.knows(dest, &there.digest)))
     }
 
     /// The error of a change that stopped in the middle and could not be taken back here.
@@ -493,26 +416,32 @@ impl<'h> Set<'h, OnTrial> {
     }
 }
 
-impl Set<'_, Settled> {
-    /// After a rollback the file in place may be the very one `.FILE.bak` names: then the one proven before it takes its place.
-    fn refresh_bak(&self) {
-        let Some(other) = self.record.last_proven(Some(self.record.current)) else { return };
-        for (dest, state) in &other.files {
-            if let Some(state) = state
-                && change::same_inode(dest.path(), &dest.bak())
-                && !change::same_inode(dest.path(), &dest.backup(state.born))
-            {
-                // A convenience for `rollback PATH`; the numbered backups are what the way back stands on.
-                let _ = change::link_over(&dest.backup(state.born), &dest.bak());
+/// Links `file` to a name beside `dest` that nothing else has, so that it is not lost when its own name is given away.
+fn keep_aside(file: &Path, dest: &Dest) -> Result<PathBuf, GenerationError> {
+    let mut time = clock::now();
+    loop {
+        let aside = dest.kept_aside(time);
+        match fs::hard_link(file, &aside) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && !change::same_inode(file, &aside) => time += 1,
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                return Err(GenerationError::io(&aside, "a hard link to keep a file of other hands can't be made")(e));
             }
+            _ => return Ok(aside),
         }
     }
 }
 
-/// The NAME that manages `dest` on this host, if any.
+/// The NAME that manages `dest` on this host, if any. A record that can't be read only matters when no other has the path.
 pub fn owner(host: &Host, dest: &Dest) -> Result<Option<String>, GenerationError> {
+    let mut unread = None;
     for name in record::names(host).map_err(GenerationError::record("upswap"))? {
-        let record = record::read(host, &name).map_err(GenerationError::record(&name))?;
+        let record = match record::read(host, &name) {
+            Ok(record) => record,
+            Err(e) => {
+                unread = unread.or(Some(GenerationError::record(&name)(e)));
+                continue;
+            }
+        };
         let manages = |record: &Record| {
             let ids = [Some(record.current), record.trial.as_ref().map(|t| t.generation)];
             ids.into_iter().flatten().filter_map(|id| record.generation(id)).any(|g| g.files.contains_key(dest))
@@ -521,7 +450,7 @@ pub fn owner(host: &Host, dest: &Dest) -> Result<Option<String>, GenerationError
             return Ok(Some(name));
         }
     }
-    Ok(None)
+    unread.map_or(Ok(None), Err)
 }
 
 /// The unit as it is before anything is touched. A rollback that is asked for means a failed service too: it is to run again.

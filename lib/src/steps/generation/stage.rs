@@ -202,6 +202,27 @@ pub fn stage(
     Ok(Some(result))
 }
 
+/// Whether [`stage`] would stage a file, and then whether that is a verified one; `None` when `dest` is already `source`.
+pub fn would_stage(host: &Host, source: &Path, dest: &Dest, wanted: &Wanted) -> Result<Option<bool>, GenerationError> {
+    let stored = Store::of(host).lookup(source).map_err(GenerationError::io(source, "the store's record of it"))?;
+    let mut input = open_regular(source)?;
+    let old = in_place(dest)?;
+    if let Some(old) = &old
+        && already(&mut input, dest, old, wanted)?
+    {
+        return Ok(None);
+    }
+    attrs_for(dest, old.as_ref(), wanted, &mut input)?;
+    input.rewind().map_err(GenerationError::io(source, "it can't be read"))?;
+    let (digest, _) = Digest::of_reader(&input).map_err(GenerationError::io(source, "it can't be read"))?;
+    match stored {
+        Some(stored) if stored.digest != digest => {
+            Err(GenerationError::Altered { path: source.to_owned(), found: digest })
+        }
+        stored => Ok(Some(stored.is_some())),
+    }
+}
+
 impl InPlace {
     fn new_file() -> Self {
         Self {

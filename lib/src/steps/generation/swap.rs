@@ -1,5 +1,6 @@
 //! What swapbin does: from the files and the destinations asked for to one change of one set.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,8 +65,12 @@ impl Target {
     /// The last operand, as install(1) and cp(1) read it: a folder when it is one, unless `-T` says otherwise.
     pub fn operand(last: PathBuf, files: usize, no_target_directory: bool) -> Result<Self, GenerationError> {
         let is_folder = last.is_dir() && !no_target_directory;
+        let says_folder = last.as_os_str().as_bytes().ends_with(b"/");
         match (is_folder, files) {
             (true, _) => Ok(Self::Folder(last)),
+            (false, 1) if says_folder => {
+                Err(GenerationError::Usage(format!("{}: there is no such folder", last.display())))
+            }
             (false, 1) => Ok(Self::File(last)),
             (false, _) => Err(GenerationError::Usage(format!(
                 "{}: several files need a folder as the last operand",
@@ -107,32 +112,31 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
         return Err(GenerationError::Nothing { name: name.to_string(), why });
     }
 
-    let staged = stage_all(host, request, &pairs, guarded, say)?;
-    let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
-    let brings = Brings { units: request.units.iter().map(|u| unit_name(u)).collect(), keep: request.keep };
-    if request.dry_run {
-        for s in &staged {
-            say.note(format_args!("would replace {}", s.dest.path().display()));
-        }
-    }
-    if staged.is_empty() || request.dry_run {
+    let as_it_is = |changed| {
         let (generation, on_trial) = match &opened {
             Opened::Settled(set) => (set.record().current, false),
             Opened::OnTrial(set) => (set.trial().generation, true),
         };
-        return Ok(Swapped { name, changed, generation: Some(generation).filter(|id| *id > 0), on_trial });
-    }
-
-    let set: Set<OnTrial> = match opened {
-        Opened::Settled(set) => set.swap(staged, &brings, say)?,
-        Opened::OnTrial(set) => set.join(staged, &brings, say)?,
+        Swapped { name: name.clone(), changed, generation: Some(generation).filter(|id| *id > 0), on_trial }
     };
-    let generation = Some(set.trial().generation);
+    if request.dry_run {
+        return Ok(as_it_is(would_change(host, request, &pairs, guarded, say)?));
+    }
+    let staged = stage_all(host, request, &pairs, guarded, say)?;
+    let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
+    let brings = Brings { units: request.units.iter().map(|u| unit_name(u)).collect(), keep: request.keep };
+    let set: Set<OnTrial> = match opened {
+        // The trial's units must be known to its way back, whether or not this call has a file for it.
+        Opened::OnTrial(set) if !staged.is_empty() || brings.adds_to(set.record()) => set.join(staged, &brings, say)?,
+        Opened::Settled(set) if !staged.is_empty() => set.swap(staged, &brings, say)?,
+        _ => return Ok(as_it_is(changed)),
+    };
+    let generation = set.trial().generation;
     let on_trial = guarded || request.trial;
     if !on_trial {
-        let _settled = set.commit(say)?;
+        commit_whole(set, say)?;
     }
-    Ok(Swapped { name, changed, generation, on_trial })
+    Ok(Swapped { name, changed, generation: Some(generation), on_trial })
 }
 
 /// Ends the trial of `name` with its files in place.
@@ -141,7 +145,8 @@ pub fn commit(host: &Host, name: &Name, lock_wait: Duration, say: &Say) -> Resul
     match set::open(host, name, &lock)? {
         Opened::OnTrial(set) => {
             let generation = Some(set.trial().generation);
-            let _settled = set.commit(say)?;
+            set.whole()?;
+            commit_whole(set, say)?;
             Ok(Swapped { name: name.clone(), changed: Vec::new(), generation, on_trial: false })
         }
         Opened::Settled(_) => {
@@ -149,6 +154,45 @@ pub fn commit(host: &Host, name: &Name, lock_wait: Duration, say: &Say) -> Resul
             Err(GenerationError::Nothing { name: name.to_string(), why })
         }
     }
+}
+
+/// Commits what is known to be in place whole; from here on a failure leaves the host changed.
+fn commit_whole(set: Set<'_, OnTrial>, say: &Say) -> Result<(), GenerationError> {
+    let (name, generation) = (set.record().name.clone(), set.trial().generation);
+    let left_open = |e| GenerationError::NotCommitted { name, generation, source: Box::new(e) };
+    set.commit(say).map(drop).map_err(left_open)
+}
+
+/// What a swap would change; checks all that can be checked without a copy, and writes nothing.
+fn would_change(
+    host: &Host,
+    request: &Request,
+    pairs: &[(&PathBuf, Dest)],
+    guarded: bool,
+    say: &Say,
+) -> Result<Vec<PathBuf>, GenerationError> {
+    let mut changed = Vec::new();
+    for (file, dest) in pairs {
+        let Some(verified) = stage::would_stage(host, file, dest, &request.wanted)? else { continue };
+        unverified(file, dest, verified, guarded && !request.unverified, say)?;
+        say.note(format_args!("would replace {}", dest.path().display()));
+        changed.push(dest.path().to_owned());
+    }
+    Ok(changed)
+}
+
+/// Says that a file is not verified, or refuses it.
+fn unverified(file: &Path, dest: &Dest, verified: bool, refuse: bool, say: &Say) -> Result<(), GenerationError> {
+    // Units are rendered and edited on the host itself; they have no release to be verified against.
+    if verified || dest.is_unit() {
+        return Ok(());
+    }
+    if refuse {
+        let why = "under a guard only files that verify put into the store are taken; verify it, or say --unverified";
+        return Err(GenerationError::refused(file, why));
+    }
+    say.note(format_args!("{} is not from the store of verified files; it is recorded as unverified", file.display()));
+    Ok(())
 }
 
 fn stage_all(
@@ -161,18 +205,7 @@ fn stage_all(
     let mut staged = Vec::new();
     for (file, dest) in pairs {
         let Some(new) = stage::stage(host, file, dest, &request.wanted, say)? else { continue };
-        // Units are rendered and edited on the host itself; they have no release to be verified against.
-        if !new.state.verified && !dest.is_unit() {
-            if guarded && !request.unverified {
-                let why =
-                    "under a guard only files that verify put into the store are taken; verify it, or say --unverified";
-                return Err(GenerationError::refused(file, why));
-            }
-            say.note(format_args!(
-                "{} is not from the store of verified files; it is recorded as unverified",
-                file.display()
-            ));
-        }
+        unverified(file, dest, new.state.verified, guarded && !request.unverified, say)?;
         say.detail(format_args!("{} is staged beside {}", file.display(), dest.path().display()));
         staged.push(new);
     }

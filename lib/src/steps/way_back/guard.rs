@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Back, Services, take_back, tell};
 use crate::steps::generation::record::{Id, Judged};
@@ -15,6 +15,9 @@ use crate::sys::lock::Lock;
 use crate::sys::say::Say;
 use crate::words::exit::{Exit, Stop};
 use crate::words::name::Name;
+
+/// How long the stage before may say nothing before that is told: a stdin that only looks like a pipeline (ssh, Ansible) never does.
+const SILENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// How a guard ended.
 #[derive(Debug)]
@@ -29,23 +32,35 @@ pub enum Guarded {
 
 /// Runs `command` under the lock of `name`, and ends the trial it opens: there is one exit path.
 pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration, say: &Say) -> Result<Guarded, Stop> {
-    wait_for_input();
+    wait_for_input(say);
     let lock = Lock::take_new(host, name.as_str(), lock_wait)?;
     // From here on a signal is news, not the end.
     let mut endings =
         Endings::catch().map_err(|e| Stop::new(Exit::CouldNot, format!("signals can't be caught: {e}")))?;
     settle_what_was_left(host, name, &lock, say)?;
-    let environment = lock
+    let mut environment = lock
         .hand_down(name.as_str())
         .map_err(|e| Stop::new(Exit::CouldNot, format!("the lock can't be handed to COMMAND: {e}")))?;
+    // The tools below must write to the very record that is read here afterwards.
+    let state = std::path::absolute(host.state()).unwrap_or_else(|_| host.state().to_owned());
+    environment.push(("UPSWAP_STATE_DIR", state.into_os_string()));
     let ended = child::run(command, &environment, &mut endings)
         .map_err(|e| Stop::new(Exit::CouldNot, format!("COMMAND could not be run: {e}")))?;
 
-    match set::open(host, name, &lock)? {
+    let opened = set::open(host, name, &lock).map_err(|e| {
+        let line =
+            format!("{e}; COMMAND has ended and what it changed was neither kept nor taken back: rollback {name}");
+        Stop::new(Exit::Changed, line)
+    })?;
+    match opened {
         Opened::Settled(_) => Ok(Guarded::Passed(code_of(ended))),
-        Opened::OnTrial(set) if ended.well() => commit(set, say),
         Opened::OnTrial(set) => {
-            say.note(format_args!("{name}: {}; taking generation {} back", why(ended), set.trial().generation));
+            let why = match set.whole() {
+                Ok(()) if ended.well() => return commit(set, say),
+                Err(torn) if ended.well() => torn.to_string(),
+                _ => why(ended),
+            };
+            say.note(format_args!("{name}: {why}; taking generation {} back", set.trial().generation));
             let left = found_unhealthy(&set);
             let back = take_back(host, set, left, Services::Prove, say)?;
             say.note(tell(&back));
@@ -55,13 +70,17 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
 }
 
 /// In a pipeline the guard comes into being long before there is anything to swap; the lock is taken when data is there.
-fn wait_for_input() {
+fn wait_for_input(say: &Say) {
     let stdin = std::io::stdin();
     let piped =
         std::fs::metadata("/proc/self/fd/0").is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_socket());
     if piped {
+        let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
         // An error or the end of input is COMMAND's to find.
-        let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
+        if let Ok(0) = poll(&mut waiting, Some(&SILENCE)) {
+            say.note("waiting for the stage before to write; where there is none, redirect standard input: </dev/null");
+            let _ = poll(&mut waiting, None);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::generation::GenerationError;
 use super::generation::record::{Arrived, Generation, Id, Judged, Record, UnitBefore};
 use super::generation::set::{self, OnTrial, Opened, Set, Settled};
 use super::service;
@@ -77,6 +78,14 @@ pub enum BackError {
         /// The NAME.
         name: String,
         /// Why the nearest can't.
+        why: String,
+    },
+    /// The way back is begun, and a file of it can't be brought; the trial stays open.
+    #[error("{name}: {why}; the way back is begun and not ended, try again: rollback {name}")]
+    Begun {
+        /// The NAME.
+        name: String,
+        /// Why.
         why: String,
     },
     /// systemd would not do its part; the files are back.
@@ -183,7 +192,11 @@ pub fn take_back(
 ) -> Result<Back, Stop> {
     let name = set.record().name.clone();
     choose_home(&mut set, say)?;
-    let went = set.bring_home(say)?;
+    let begun = |e: GenerationError| match e {
+        GenerationError::Torn { .. } => Stop::from(e),
+        e => BackError::Begun { name: set.record().name.clone(), why: e.to_string() }.into(),
+    };
+    let went = set.bring_home(say).map_err(begun)?;
     let systemd = Systemd::on(host);
     let failed = |source| BackError::Systemd { name: name.clone(), source };
     let mut stale = went.units_changed;
@@ -211,11 +224,13 @@ pub fn take_back(
             match put_back(host, &set, &unit, &before, say)? {
                 Some(verdict) if verdict.healthy => back.proven.push(verdict),
                 Some(verdict) => unhealthy = unhealthy.or(Some(verdict)),
-                None => back.stopped.push(unit),
+                None if !before.active => back.stopped.push(unit),
+                None => {}
             }
         }
     }
-    let _settled: Set<'_, Settled> = set.settle_home(left)?;
+    let (back_name, ended) = (back.name.clone(), set.settle_home(left));
+    let _settled: Set<'_, Settled> = ended.map_err(|e| BackError::Begun { name: back_name, why: e.to_string() })?;
     match unhealthy {
         None => Ok(back),
         Some(verdict) => {
@@ -237,7 +252,8 @@ pub fn tell(back: &Back) -> String {
     text
 }
 
-/// Makes `unit` run the files that are back, if it was running before; `None` when it was not.
+/// Makes `unit` run the files that are back, if it was running before; `None` when it was not, or
+/// when it is a socket or timer, which runs no file of ours.
 fn put_back(
     host: &Host,
     set: &Set<'_, OnTrial>,

@@ -1,0 +1,144 @@
+//! The way home: the files of an earlier generation, by renames alone.
+
+use std::path::{Path, PathBuf};
+
+use super::change::{Move, Way};
+use super::{
+    Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, in_place,
+    keep_aside,
+};
+use crate::sys::say::Say;
+
+impl<S> Set<'_, S> {
+    /// Whether every file of generation `id` can be brought back, or why not.
+    pub fn usable(&self, id: Id) -> Result<(), GenerationError> {
+        for (dest, state) in self.files_of(id) {
+            let Some(state) = state else { continue };
+            let backup = dest.backup(state.born);
+            if !is_good(&backup, &state) && !is_good(dest.path(), &state) {
+                let why =
+                    format!("generation {id} can't be brought back: this backup is missing or not what was recorded");
+                return Err(GenerationError::refused(&backup, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'h> Set<'h, OnTrial> {
+    /// Whether every file of the trial is in place with the bytes it was recorded with: a swap that was killed between its
+    /// renames is not, and must never be committed.
+    pub fn whole(&self) -> Result<(), GenerationError> {
+        let trial = self.trial();
+        for (dest, state) in self.files_of(trial.generation) {
+            let Some(state) = state else { continue };
+            if !is_good(dest.path(), &state) {
+                let (id, name) = (trial.generation, &self.record.name);
+                let why = format!(
+                    "this is not the file of generation {id}: its swap was cut short, or it was changed since; take it back: rollback {name}"
+                );
+                return Err(GenerationError::refused(dest.path(), why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses another generation to bring in, because the one before can't be.
+    pub fn go_home_to(&mut self, home: Id) -> Result<(), GenerationError> {
+        self.trial_mut(|trial| trial.home = home);
+        self.write()
+    }
+
+    /// Brings the files of the trial's home generation back, by renames alone. Does nothing where they are there already,
+    /// so it can be called again after a kill.
+    pub fn bring_home(&self, say: &Say) -> Result<Went, GenerationError> {
+        self.usable(self.trial().home)?;
+        let leaving = self.files_of(self.trial().generation);
+        let mut went = Went::default();
+        let mut moves = Vec::new();
+        for (dest, wanted) in self.files_of(self.trial().home) {
+            // Also when the renames were done by a run that was killed before systemd read the units again.
+            went.units_changed |= dest.is_unit() && leaving.get(&dest) != Some(&wanted);
+            let found = in_place(&dest)?;
+            let backup = wanted.as_ref().map(|w| dest.backup(w.born));
+            let there = match (&wanted, &found) {
+                (None, None) => true,
+                (Some(wanted), Some(found)) if found.digest == wanted.digest => {
+                    let other = |b: &PathBuf| is_good(b, wanted) && !change::same_inode(b, dest.path());
+                    !backup.as_ref().is_some_and(other)
+                }
+                _ => false,
+            };
+            if there {
+                continue;
+            }
+            if let Some(found) = &found {
+                let left = leaving.get(&dest).and_then(Option::as_ref);
+                let home_bytes = wanted.as_ref().is_some_and(|w| w.digest == found.digest);
+                match left.filter(|left| left.digest == found.digest) {
+                    Some(left) => change::link_over(dest.path(), &dest.backup(left.born))?,
+                    None if home_bytes => {}
+                    None => {
+                        let aside = keep_aside(dest.path(), &dest)?;
+                        say.note(format_args!(
+                            "{} was edited since the swap; what it held is kept as {}",
+                            dest.path().display(),
+                            aside.display()
+                        ));
+                    }
+                }
+            }
+            if let Some(backup) = &backup {
+                change::stage_backup(backup, &dest)?;
+            }
+            moves.push(Move { dest: dest.clone(), arrives: wanted.is_some() });
+            went.changed.push(dest);
+        }
+        if !moves.is_empty() {
+            change::carry_out(moves, Way::Back).map_err(|(path, source)| GenerationError::Torn {
+                name: self.record.name.clone(),
+                path,
+                what: "the old file could not be renamed back",
+                source,
+            })?;
+        }
+        Ok(went)
+    }
+
+    /// Ends the trial with its home generation in place; `left` is what became known of the generation that was left.
+    #[must_use = "the set is settled"]
+    pub fn settle_home(mut self, left: Option<Judged>) -> Result<Set<'h, Settled>, GenerationError> {
+        let Trial { generation, home, .. } = *self.trial();
+        if let (Some(verdict), Some(left)) = (left, self.record.generation_mut(generation)) {
+            left.verdict = verdict;
+        }
+        self.record.current = home;
+        self.record.arrived = Arrived::Rollback;
+        self.record.trial = None;
+        self.write()?;
+        let set = Set { host: self.host, record: self.record, state: std::marker::PhantomData, _turn: self._turn };
+        set.refresh_bak();
+        Ok(set)
+    }
+}
+
+impl Set<'_, Settled> {
+    /// After a rollback the file in place may be the very one `.FILE.bak` names: then the one proven before it takes its place.
+    fn refresh_bak(&self) {
+        let Some(other) = self.record.last_proven(Some(self.record.current)) else { return };
+        for (dest, state) in &other.files {
+            if let Some(state) = state
+                && change::same_inode(dest.path(), &dest.bak())
+                && !change::same_inode(dest.path(), &dest.backup(state.born))
+            {
+                // A convenience for `rollback PATH`; the numbered backups are what the way back stands on.
+                let _ = change::link_over(&dest.backup(state.born), &dest.bak());
+            }
+        }
+    }
+}
+
+/// Whether `path` has the bytes of `state`.
+fn is_good(path: &Path, state: &FileState) -> bool {
+    in_place(&Dest::new(path.to_owned())).is_ok_and(|f| f.is_some_and(|f| f.digest == state.digest))
+}
