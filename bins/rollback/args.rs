@@ -59,6 +59,7 @@ pub struct Args {
     pub command: Vec<OsString>,
     /// List the generations and the open trial of NAME, or of every name
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    #[allow(clippy::option_option)] // Given without a value, given with one, or not given.
     pub list: Option<Option<Name>>,
     /// Take back every open trial whose chain is gone
     #[arg(long)]

@@ -48,6 +48,7 @@ pub struct Args {
     pub save: bool,
     /// Put back the capabilities of a save [default: those that an interrupted run left]
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    #[allow(clippy::option_option)] // Given without a value, given with one, or not given.
     pub restore: Option<Option<PathBuf>>,
     /// Say what would be kept, run nothing
     #[arg(short = 'n', long, requires = "command")]

@@ -67,5 +67,5 @@ fn answer(swapped: &Swapped) -> Answer {
     let fields = json!({
         "name": swapped.name, "changed": shown, "generation": swapped.generation, "on_trial": swapped.on_trial,
     });
-    paths.iter().fold(Answer::deed(Exit::Done), |answer, path| answer.line(path)).json(fields)
+    paths.iter().fold(Answer::deed(Exit::Done), upswap::report::Answer::line).json(fields)
 }

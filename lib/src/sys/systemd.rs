@@ -10,7 +10,7 @@ use crate::words::verdict::state::properties as properties_of;
 
 /// How long systemd may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long a job (start, restart, stop) may take: longer than any sensible TimeoutStartSec= and TimeoutStopSec= together.
+/// How long a job (start, restart, stop) may take: longer than any sensible `TimeoutStartSec`= and `TimeoutStopSec`= together.
 const JOB: Duration = Duration::from_secs(300);
 
 /// The properties of one unit, as `systemctl show` prints them.
@@ -101,7 +101,7 @@ impl<'h> Systemd<'h> {
     }
 
     fn ask(
-        &self,
+        self,
         verb: &str,
         mut arguments: Vec<String>,
         unit: &str,

@@ -83,12 +83,11 @@ impl Host {
             .env_remove("LD_LIBRARY_PATH")
             .start()
             .map_err(failed)?;
-        match handle.wait_timeout(deadline).map_err(failed)? {
-            Some(output) => Ok(output.clone()),
-            None => {
-                let _ = handle.kill();
-                Err(ToolError::Deadline { program: shown(), deadline })
-            }
+        if let Some(output) = handle.wait_timeout(deadline).map_err(failed)? {
+            Ok(output.clone())
+        } else {
+            let _ = handle.kill();
+            Err(ToolError::Deadline { program: shown(), deadline })
         }
     }
 }

@@ -106,7 +106,7 @@ fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
         )
     })?;
     let generation = settled.record().generation(id);
-    let title = generation.map_or_else(|| id.to_string(), |g| g.title());
+    let title = generation.map_or_else(|| id.to_string(), super::super::generation::record::Generation::title);
     let verdict = match generation.map(|g| &g.verdict) {
         Some(Judged::Proven) => "proven healthy",
         _ => "unproven: no svc-wait judged it",

@@ -116,7 +116,7 @@ impl<'h> Set<'h, OnTrial> {
         self.record.arrived = Arrived::Rollback;
         self.record.trial = None;
         self.write()?;
-        let set = Set { host: self.host, record: self.record, state: std::marker::PhantomData, _turn: self._turn };
+        let set = Set { host: self.host, record: self.record, state: std::marker::PhantomData, turn: self.turn };
         set.refresh_bak();
         Ok(set)
     }
