@@ -1,7 +1,7 @@
 //! The command line of fetch.
 
 // The doc comments are help texts, which are no markdown; the bools are flags.
-#![allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
+#![allow(clippy::doc_markdown)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -25,7 +25,6 @@ pub enum Active {
 
 /// A unit as systemd described it at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of systemd's, named as there")]
 pub struct State {
     /// `LoadState=`: `loaded`, `not-found`, `masked`, `bad-setting`, `error` …
     pub load: String,
