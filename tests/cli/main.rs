@@ -3,6 +3,7 @@
 mod docs;
 mod fetch;
 mod house;
+mod streams;
 mod install;
 mod svc_wait;
 
