@@ -3,8 +3,8 @@
 mod docs;
 mod fetch;
 mod house;
-mod streams;
 mod install;
+mod streams;
 mod svc_wait;
 
 #[path = "../support/http.rs"]

@@ -1,14 +1,15 @@
 //! Running somebody's COMMAND to its end, whatever ends meanwhile: the terminal, the session, or the tool's patience.
 
-use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -61,19 +62,38 @@ impl Endings {
     }
 }
 
-/// Runs `command` in a process group of its own, with `environment` added, and waits for its end.
+/// Whose process group COMMAND runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// One of its own, so that all of it can be ended. It is not the terminal's foreground group, so it gets no terminal to
+    /// read from: reading would stop it for ever.
+    Own,
+    /// This process's, so that it can ask at the terminal as if it had been run without us.
+    Ours,
+}
+
+impl Group {
+    fn signal(self, child: Pid, signal: Signal) {
+        // Fails only when nobody is left, which is what was wanted.
+        let _ = match self {
+            Self::Own => killpg(child, signal),
+            Self::Ours => kill(child, signal),
+        };
+    }
+}
+
+/// Runs `command`, with `environment` added, and waits for its end.
 ///
-/// A signal to end is passed on to the whole group, which is killed ten seconds later. When COMMAND fails, what is left of
-/// its group is killed: nothing of it may still be at work while its doings are taken back.
-pub fn run(command: &[OsString], environment: &[(&str, OsString)], endings: &mut Endings) -> io::Result<Ended> {
-    let (program, arguments) = split(command)?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .envs(environment.iter().map(|(key, value)| (key, value)))
-        .process_group(0)
-        .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
-    let group = Pid::from_raw(child.id().cast_signed());
+/// A signal to end is passed on as SIGTERM. A COMMAND with a group of its own is killed ten seconds later, and when it fails,
+/// what is left of its group is killed: nothing of it may still be at work while its doings are taken back.
+pub fn run(
+    command: &[OsString],
+    environment: &[(&str, OsString)],
+    group: Group,
+    endings: &mut Endings,
+) -> io::Result<Ended> {
+    let mut child = start(command, environment, group)?;
+    let pid = Pid::from_raw(child.id().cast_signed());
     let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
 
     let mut asked_to_end = None;
@@ -92,37 +112,37 @@ pub fn run(command: &[OsString], environment: &[(&str, OsString)], endings: &mut
         }
         if endings.take() && asked_to_end.is_none() {
             asked_to_end = Some(SIGTERM);
-            let _ = killpg(group, Signal::SIGTERM);
-            kill_at = Some(Instant::now() + GRACE);
+            group.signal(pid, Signal::SIGTERM);
+            // What runs in our own group is not ours to kill: it may be a package manager in the middle of its work.
+            kill_at = (group == Group::Own).then(|| Instant::now() + GRACE);
         }
         if kill_at.is_some_and(|at| at <= Instant::now()) {
-            let _ = killpg(group, Signal::SIGKILL);
+            group.signal(pid, Signal::SIGKILL);
             kill_at = None;
         }
     }
-    // COMMAND is a zombie still, so its process group's number can't have become another's.
-    let status = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+    // COMMAND is a zombie still, so the number of its process group can't have become another's.
+    let status = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
     let ended = Ended { code: code_of(status), asked_to_end };
-    if !ended.well() {
-        let _ = killpg(group, Signal::SIGKILL);
+    if !ended.well() && group == Group::Own {
+        group.signal(pid, Signal::SIGKILL);
     }
     child.wait()?;
     Ok(ended)
 }
 
-/// Starts `command` in this process group and leaves the waiting to the caller.
-pub fn start(command: &[OsString]) -> io::Result<Child> {
-    let (program, arguments) = split(command)?;
-    Command::new(program)
-        .args(arguments)
-        .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))
-}
-
-fn split(command: &[OsString]) -> io::Result<(&OsStr, &[OsString])> {
-    let (program, arguments) =
-        command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no COMMAND was given"))?;
-    Ok((program, arguments))
+fn start(command: &[OsString], environment: &[(&str, OsString)], group: Group) -> io::Result<Child> {
+    let no_command = || io::Error::new(io::ErrorKind::InvalidInput, "no COMMAND was given");
+    let (program, arguments) = command.split_first().ok_or_else(no_command)?;
+    let mut starting = Command::new(program);
+    starting.args(arguments).envs(environment.iter().map(|(key, value)| (key, value)));
+    if group == Group::Own {
+        starting.process_group(0);
+        if io::stdin().is_terminal() {
+            starting.stdin(Stdio::null());
+        }
+    }
+    starting.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", Path::new(program).display())))
 }
 
 fn code_of(status: WaitStatus) -> u8 {
@@ -139,7 +159,7 @@ mod tests {
 
     fn sh(script: &str) -> Ended {
         let command = ["/bin/sh", "-c", script].map(OsString::from);
-        run(&command, &[("UPSWAP_TEST", "42".into())], &mut Endings::catch().unwrap()).unwrap()
+        run(&command, &[("UPSWAP_TEST", "42".into())], Group::Own, &mut Endings::catch().unwrap()).unwrap()
     }
 
     #[test]
@@ -167,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_is_an_error_that_names_it() {
-        let error = run(&["/nonexistent/x".into()], &[], &mut Endings::catch().unwrap()).unwrap_err();
+        let error = run(&["/nonexistent/x".into()], &[], Group::Ours, &mut Endings::catch().unwrap()).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/x"), "{error}");
     }
 }
