@@ -4,6 +4,8 @@
 
 # The keys of a profile, upswap.conf(5). Each has a flag of its name: BIN_DIR is --bin-dir.
 KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP"
+# A flag is one of this command line, never one of the environment.
+for key in $KEYS; do unset "flag_$key"; done
 
 # say LINE / die CODE LINE: what people read, with the script's name in front.
 say() {
@@ -98,6 +100,19 @@ new_binary() {
     done
     [ "$(wc -l <"$work/files")" -eq 1 ] || die 3 "$name: none of the new files is called ${program##*/} or $name, so it is not known which one prints the unit"
     cat "$work/files"
+}
+
+# runs_this_version: whether the unit is healthy as it is, with the files in place.
+runs_this_version() {
+    # shellcheck disable=SC2086
+    svc-wait --quiet "$UNIT" --timeout 5s --stable 0 $PROBES 2>/dev/null
+}
+
+# The second half of a script is for its own first half alone.
+only_under_the_guard() {
+    if [ -z "${UPSWAP_NAME-}" ] || [ ! -d "${work-}" ]; then
+        die 2 "--guarded is what the script calls itself with; see upswap $script --help"
+    fi
 }
 
 # wait_for UNIT ARGUMENT...: svc-wait with what the profile says of health.

@@ -196,6 +196,7 @@ fn the_flags_of_an_upgrade_do_what_they_say() {
     )
     .success();
     assert!(host.run("upswap upgrade runed --unit nothing.service").code(1).stderr().contains("it is not-found here"));
+    assert!(host.run("upswap upgrade --guarded").code(2).stderr().contains("upswap upgrade --help"));
     assert!(host.run("upswap upgrade runed --frobnicate").code(2).stderr().contains("--frobnicate"));
     assert!(host.run("upswap upgrade unknown").code(2).stderr().contains("/etc/upswap/unknown.conf"));
 }

@@ -11,7 +11,7 @@ fn the_first_time_and_again() {
     host.run(&format!("{INSTALL} --version v1.0.0 --cap cap_net_bind_service=ep --dir /var/lib/rune")).success();
     host.run(
         "test \"$(curl -fsS http://127.0.0.1/version)\" = v1.0.0
-        test \"$(stat -c %U:%G:%a /var/lib/rune)\" = rune:rune:755 || stat -c %U:%G:%a /var/lib/rune
+        test \"$(stat -c %U:%G /var/lib/rune)\" = rune:rune
         test \"$(ps -o user= -p $(systemctl show --property=MainPID --value runed))\" = rune
         systemctl is-enabled --quiet runed
         getcap /usr/local/bin/runed | grep -q cap_net_bind_service=ep
