@@ -19,7 +19,9 @@ Examples:
   Recover a file by hand when nothing else is left, then restart its service:
     rollback /usr/local/bin/runed
   Run a chain that commits when it succeeds and goes back when it does not:
-    rollback --guard runed -- sh -ec 'swapbin --unit runed.service -t /usr/local/bin --files-from list && svc-wait runed -- systemctl restart runed'
+    rollback --guard runed -- sh -ec '
+      swapbin --unit runed.service -t /usr/local/bin --files-from list
+      svc-wait runed -- systemctl restart runed'
   Settle what killed chains left behind:
     rollback --pending";
 

@@ -15,7 +15,9 @@ Examples:
   Put a build in place by hand, keeping owner, mode and capabilities of the file it replaces:
     swapbin ./runed /usr/local/bin/runed
   Put what verify printed into a folder, as one change, inside a guarded chain:
-    verify … | rollback --guard runed -- sh -ec 'swapbin --unit runed.service -t /usr/local/bin --files-from - && svc-wait runed -- systemctl restart runed'
+    verify … | rollback --guard runed -- sh -ec '
+      swapbin --unit runed.service -t /usr/local/bin --files-from -
+      svc-wait runed -- systemctl restart runed'
   Show what would change:
     swapbin -n ./runed /usr/local/bin/runed
   Keep a trial that was opened with --trial:
