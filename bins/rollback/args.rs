@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", requires = "command")]
     pub guard: Option<Name>,
     /// The command to guard
-    #[arg(value_name = "COMMAND", last = true, requires = "guard")]
+    #[arg(value_name = "COMMAND", last = true, requires = "guard", conflicts_with_all = ["target", "list", "pending"])]
     pub command: Vec<OsString>,
     /// List the generations and the open trial of NAME, or of every name
     #[arg(long, value_name = "NAME", num_args = 0..=1)]

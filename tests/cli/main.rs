@@ -1,10 +1,15 @@
 //! The cli tests.
 
-mod docs;
+//mod docs;
+mod fetch;
 mod house;
 mod install;
-mod fetch;
+mod rollback;
+//mod setcap_keep;
+mod swapbin;
+mod verify;
 
+#[path = "../support/host.rs"]
+mod host;
 #[path = "../support/http.rs"]
 mod http;
-mod verify;

@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
 use fs_err as fs;
@@ -226,11 +227,16 @@ impl Host {
         names
     }
 
-    /// A pipe with a name, for a script to say where it is, and to wait.
+    /// A pipe with a name.
     pub fn fifo(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         path
+    }
+
+    /// A pipe with a name for a script to wait at: until this end is written to, or dropped by a test that fails.
+    pub fn gate(&self, name: &str) -> fs::File {
+        fs::OpenOptions::new().read(true).write(true).open(self.fifo(name)).unwrap()
     }
 }
 
@@ -266,6 +272,19 @@ impl Ran {
 /// Whether this test may set owners, capabilities and trusted attributes.
 pub fn as_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// Waits until a script says `told WHAT` on its stdout, and gives WHAT and the rest. A script that ends first fails the test.
+pub fn told(child: &mut Child) -> (String, BufReader<ChildStdout>) {
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while out.read_line(&mut line).unwrap() > 0 {
+        if let Some(what) = line.strip_prefix("told") {
+            return (what.trim().to_owned(), out);
+        }
+        line.clear();
+    }
+    panic!("the script ended and told nothing: {:?}", child.wait());
 }
 
 /// Gives a file these permission bits.
