@@ -1,11 +1,11 @@
 //! The cli tests.
 
-//mod docs;
+mod docs;
 mod fetch;
 mod house;
 mod install;
 mod rollback;
-//mod setcap_keep;
+mod setcap_keep;
 mod swapbin;
 mod verify;
 

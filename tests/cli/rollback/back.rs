@@ -28,7 +28,6 @@ fn a_wrong_command_line_is_one_line_and_2() {
     for arguments in [
         &[][..],
         &["-x"],
-        &["../x y"],
         &["no name"],
         &["--guard", "runed"],
         &["--guard", "runed", "--list", "--", "true"],
