@@ -57,6 +57,7 @@ pub struct Args {
     pub command: Vec<OsString>,
     /// List the generations and the open trial of NAME, or of every name
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     pub list: Option<Option<Name>>,
     /// Take back every open trial whose chain is gone
     #[arg(long)]

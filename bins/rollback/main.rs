@@ -22,17 +22,18 @@ fn main() -> ExitCode {
     report::run("rollback", work)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as report::run gives it")]
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env().with_state(args.state_dir.clone());
     let services = if args.no_restart { Services::Leave } else { Services::Prove };
     match (&args.guard, &args.list, &args.target) {
         (Some(name), ..) if args.dry_run => Ok(would_guard(name, &args, say)),
-        (Some(name), ..) => guarded(guard(&host, name, &args.command, args.lock_wait.into(), say)?),
-        (_, Some(name), _) => listed(&list::rows(&host, name.as_ref())?),
+        (Some(name), ..) => Ok(guarded(&guard(&host, name, &args.command, args.lock_wait.into(), say)?)),
+        (_, Some(name), _) => Ok(listed(&list::rows(&host, name.as_ref())?)),
         (.., Some(path)) if path.as_os_str().as_bytes().contains(&b'/') => exchanged(&host, path, &args, say),
         (.., Some(name)) => one(&host, name, services, &args, say),
-        _ if args.dry_run => listed(&list::open_trials(&host)?),
-        _ => settled(&pending::settle(&host, services, say)?, say),
+        _ if args.dry_run => Ok(listed(&list::open_trials(&host)?)),
+        _ => Ok(settled(&pending::settle(&host, services, say)?, say)),
     }
 }
 
@@ -66,19 +67,21 @@ fn would_guard(name: &Name, args: &Args, say: &Say) -> Answer {
     Answer::product(Exit::Done).json(json!({ "name": name, "command": command }))
 }
 
-fn guarded(guarded: Guarded) -> Result<Answer, Stop> {
-    Ok(match guarded {
-        Guarded::Passed(code) => Answer::deed(Exit::Done).passing_on(code).json(json!({ "outcome": "nothing-changed" })),
+fn guarded(guarded: &Guarded) -> Answer {
+    match guarded {
+        Guarded::Passed(code) => Answer::deed(Exit::Done).passing_on(*code).json(json!({ "outcome": "nothing-changed" })),
         Guarded::Committed(id) => Answer::deed(Exit::Done).json(json!({ "outcome": "committed", "generation": id })),
         Guarded::TakenBack(back) => Answer::deed(Exit::TakenBack).json(json!({ "outcome": "taken-back", "back": back })),
-    })
+    }
 }
 
-fn settled(settled: &[way_back::Back], say: &Say) -> Result<Answer, Stop> {
-    settled.iter().for_each(|back| say.note(way_back::tell(back)));
-    Ok(Answer::deed(Exit::Done).json(json!({ "settled": settled })))
+fn settled(settled: &[way_back::Back], say: &Say) -> Answer {
+    for back in settled {
+        say.note(way_back::tell(back));
+    }
+    Answer::deed(Exit::Done).json(json!({ "settled": settled }))
 }
 
-fn listed(rows: &[list::Row]) -> Result<Answer, Stop> {
-    Ok(Answer::product(Exit::Done).text(list::table(rows)).json(json!({ "names": rows })))
+fn listed(rows: &[list::Row]) -> Answer {
+    Answer::product(Exit::Done).text(list::table(rows)).json(json!({ "names": rows }))
 }

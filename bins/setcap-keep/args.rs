@@ -44,6 +44,7 @@ pub struct Args {
     pub save: bool,
     /// Put back the capabilities of a save [default: those that an interrupted run left]
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     pub restore: Option<Option<PathBuf>>,
     /// Say what would be kept, run nothing
     #[arg(short = 'n', long, requires = "command", conflicts_with_all = ["save", "restore"])]

@@ -33,6 +33,7 @@ Examples:
 /// Under a guard (rollback --guard) the change stays on trial until the guard commits it or takes it back. Alone, it is
 /// settled as soon as it is durable. Prints the destinations that changed; nothing when none did.
 #[derive(Parser, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(name = "swapbin", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 #[command(override_usage = "swapbin [OPTIONS] FILE DEST\n       swapbin [OPTIONS] FILE… DIR\n       swapbin [OPTIONS] -t DIR FILE…\n       swapbin [OPTIONS] --commit NAME")]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["commit", "files", "files_from", "files0_from"]))]
@@ -64,6 +65,7 @@ pub struct Args {
     #[arg(short, long)]
     pub group: Option<String>,
     /// Capabilities of the new files, such as cap_net_bind_service=ep [default: as before, byte for byte]
+    #[expect(clippy::doc_markdown, reason = "the words of --help")]
     #[arg(long, value_name = "TEXT", conflicts_with = "no_caps")]
     pub cap: Option<FileCaps>,
     /// Give the new files no capabilities

@@ -1,6 +1,7 @@
 //! setcap-keep: capabilities survive whatever COMMAND does.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -60,7 +61,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
     ] {
         let ran = host.setcap_keep(arguments);
         assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{ran:?}");
-        told += &format!("{}\n  {} {}", arguments.join(" "), ran.code, ran.stderr);
+        write!(told, "{}\n  {} {}", arguments.join(" "), ran.code, ran.stderr).unwrap();
     }
     insta::assert_snapshot!(told);
 }

@@ -1,5 +1,6 @@
 //! `rollback NAME`, `rollback PATH` and `--list`.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -40,7 +41,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
     ] {
         let ran = host.rollback(arguments);
         assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{ran:?}");
-        told += &format!("{}\n  {} {}", arguments.join(" "), ran.code, ran.stderr);
+        write!(told, "{}\n  {} {}", arguments.join(" "), ran.code, ran.stderr).unwrap();
     }
     insta::assert_snapshot!(told);
 }

@@ -1,6 +1,7 @@
 //! The forms of the command line, what is refused, and what is printed.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -90,7 +91,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
     ] {
         let ran = host.swapbin(arguments).is(2).prints("");
         assert_eq!(ran.stderr.lines().count(), 1, "{arguments:?}: {}", ran.stderr);
-        told += &format!("{}\n  {}", arguments.join(" "), ran.stderr);
+        write!(told, "{}\n  {}", arguments.join(" "), ran.stderr).unwrap();
     }
     insta::assert_snapshot!(told);
     assert_eq!(host.names("bin"), ["runed"]);

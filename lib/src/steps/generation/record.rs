@@ -99,7 +99,7 @@ pub struct FileState {
     pub uid: u32,
     /// The owner's group ID.
     pub gid: u32,
-    /// Its capabilities in the text form of cap_to_text(3).
+    /// Its capabilities in the text form of `cap_to_text(3)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<String>,
     /// The generation this file came in with; its backup is `.FILE.upswap-BORN`.

@@ -41,7 +41,7 @@ pub struct Set<'h, S> {
     record: Record,
     state: PhantomData<S>,
     /// Tools of one chain may run side by side; each change is one tool's alone.
-    _turn: Lock,
+    turn: Lock,
 }
 
 /// A set as it was found on disk.
@@ -96,9 +96,9 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
         trial: None,
     });
     Ok(if record.trial.is_some() {
-        Opened::OnTrial(Set { host, record, state: PhantomData, _turn: turn })
+        Opened::OnTrial(Set { host, record, state: PhantomData, turn })
     } else {
-        Opened::Settled(Set { host, record, state: PhantomData, _turn: turn })
+        Opened::Settled(Set { host, record, state: PhantomData, turn })
     })
 }
 
@@ -182,7 +182,7 @@ impl<'h> Set<'h, Settled> {
             self.record.generations.push(generation);
         }
         self.record.trial = Some(trial);
-        Ok(Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn })
+        Ok(Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn })
     }
 
     /// Makes the generation in place say what is really there, so that the way back leads to it: the first time, and
@@ -316,7 +316,7 @@ impl<'h> Set<'h, OnTrial> {
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
         let gone = self.record.prune();
         self.write()?;
-        let set = Set { host: self.host, record: self.record, state: PhantomData, _turn: self._turn };
+        let set = Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn };
         // The upgrade stands; a backup that could not be removed is litter, not a failure.
         for backup in gone {
             if let Err(e) = fs::remove_file(&backup) {

@@ -1,5 +1,7 @@
 //! `rollback --list`: what there is to go back to.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::steps::generation::record::{self, Generation, Id, Judged, Record};
@@ -115,7 +117,7 @@ pub fn table(rows: &[Row]) -> String {
                 || format!("its chain is gone: rollback {}", row.name),
                 |holder| format!("{holder} is at work on it"),
             );
-            text += &format!("{}: generation {} on trial for {} s; {by}\n", row.name, trial.generation, trial.age_s);
+            let _ = writeln!(text, "{}: generation {} on trial for {} s; {by}", row.name, trial.generation, trial.age_s);
         }
     }
     text

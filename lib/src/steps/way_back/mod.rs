@@ -8,6 +8,7 @@ pub mod list;
 pub mod pending;
 pub mod record_proof;
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -231,10 +232,10 @@ fn as_text<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::
 pub fn tell(back: &Back) -> String {
     let mut text = format!("{}: generation {} is back in place", back.name, back.title);
     for verdict in &back.proven {
-        text += &format!("; {} runs it and is healthy", verdict.unit);
+        let _ = write!(text, "; {} runs it and is healthy", verdict.unit);
     }
     for unit in &back.stopped {
-        text += &format!("; {unit} was not running and is left so");
+        let _ = write!(text, "; {unit} was not running and is left so");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! The text form of cap_from_text(3), as far as a file can hold it: clauses such as `cap_net_bind_service,cap_chown=ep`.
+//! The text form of `cap_from_text(3)`, as far as a file can hold it: clauses such as `cap_net_bind_service,cap_chown=ep`.
 
 use caps::Capability;
 
@@ -7,7 +7,7 @@ use super::FileCaps;
 /// Text that cannot be written to a file as capabilities.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCapText {
-    /// The text does not follow cap_from_text(3).
+    /// The text does not follow `cap_from_text(3)`.
     #[error("'{0}' is not a capability clause such as cap_net_bind_service=ep")]
     Clause(String),
     /// No capability of this name.
@@ -33,11 +33,11 @@ pub(super) fn read(text: &str) -> Result<FileCaps, NotCapText> {
                 return Err(bad());
             }
             for (flag, target) in [('p', &mut permitted), ('i', &mut inheritable), ('e', &mut effective)] {
-                let named = flags.contains(flag);
+                let flagged = flags.contains(flag);
                 match operator {
-                    '=' if !named => *target &= !set,
-                    '-' if named => *target &= !set,
-                    _ if named => *target |= set,
+                    '=' if !flagged => *target &= !set,
+                    '-' if flagged => *target &= !set,
+                    _ if flagged => *target |= set,
                     _ => {}
                 }
             }
@@ -65,7 +65,7 @@ fn names_to_set(names: &str) -> Result<u64, NotCapText> {
     })
 }
 
-/// Writes the set as cap_to_text(3) would: one clause for each combination of flags.
+/// Writes the set as `cap_to_text(3)` would: one clause for each combination of flags.
 pub(super) fn write(caps: &FileCaps) -> String {
     let mut clauses = Vec::new();
     for (permitted, inheritable, flags) in [(true, true, "ip"), (true, false, "p"), (false, true, "i")] {

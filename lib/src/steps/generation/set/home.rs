@@ -1,5 +1,6 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::{Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, in_place, keep_aside};
@@ -106,7 +107,7 @@ impl<'h> Set<'h, OnTrial> {
         self.record.arrived = Arrived::Rollback;
         self.record.trial = None;
         self.write()?;
-        let set = Set { host: self.host, record: self.record, state: std::marker::PhantomData, _turn: self._turn };
+        let set = Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn };
         set.refresh_bak();
         Ok(set)
     }
