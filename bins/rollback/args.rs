@@ -55,11 +55,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME", requires = "command")]
     pub guard: Option<Name>,
     /// The command to guard
-    #[arg(value_name = "COMMAND", last = true, requires = "guard")]
+    #[arg(value_name = "COMMAND", last = true, requires = "guard", conflicts_with_all = ["target", "list", "pending"])]
     pub command: Vec<OsString>,
     /// List the generations and the open trial of NAME, or of every name
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
-    #[allow(clippy::option_option)] // Given without a value, given with one, or not given.
+    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     pub list: Option<Option<Name>>,
     /// Take back every open trial whose chain is gone
     #[arg(long)]

@@ -22,13 +22,13 @@ fn main() -> ExitCode {
     report::run("rollback", work)
 }
 
-#[allow(clippy::needless_pass_by_value)] // Every tool's work takes its arguments whole.
+#[expect(clippy::needless_pass_by_value, reason = "as report::run gives it")]
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env().with_state(args.state_dir.clone());
     let services = if args.no_restart { Services::Leave } else { Services::Prove };
     match (&args.guard, &args.list, &args.target) {
         (Some(name), ..) if args.dry_run => Ok(would_guard(name, &args, say)),
-        (Some(name), ..) => Ok(guarded(guard(&host, name, &args.command, args.lock_wait.into(), say)?)),
+        (Some(name), ..) => Ok(guarded(&guard(&host, name, &args.command, args.lock_wait.into(), say)?)),
         (_, Some(name), _) => Ok(listed(&list::rows(&host, name.as_ref())?)),
         (.., Some(path)) if path.as_os_str().as_bytes().contains(&b'/') => exchanged(&host, path, &args, say),
         (.., Some(name)) => one(&host, name, services, &args, say),
@@ -68,10 +68,10 @@ fn would_guard(name: &Name, args: &Args, say: &Say) -> Answer {
     Answer::product(Exit::Done).json(json!({ "name": name, "command": command }))
 }
 
-fn guarded(guarded: Guarded) -> Answer {
+fn guarded(guarded: &Guarded) -> Answer {
     match guarded {
         Guarded::Passed(code) => {
-            Answer::deed(Exit::Done).passing_on(code).json(json!({ "outcome": "nothing-changed" }))
+            Answer::deed(Exit::Done).passing_on(*code).json(json!({ "outcome": "nothing-changed" }))
         }
         Guarded::Committed(id) => Answer::deed(Exit::Done).json(json!({ "outcome": "committed", "generation": id })),
         Guarded::TakenBack(back) => {

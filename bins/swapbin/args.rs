@@ -66,7 +66,8 @@ pub struct Args {
     /// Group of the new files, a name or number [default: as before; yours, for a new file]
     #[arg(short, long)]
     pub group: Option<String>,
-    /// Capabilities of the new files, such as `cap_net_bind_service=ep` [default: as before, byte for byte]
+    /// Capabilities of the new files, such as cap_net_bind_service=ep [default: as before, byte for byte]
+    #[expect(clippy::doc_markdown, reason = "the words of --help")]
     #[arg(long, value_name = "TEXT", conflicts_with = "no_caps")]
     pub cap: Option<FileCaps>,
     /// Give the new files no capabilities

@@ -63,7 +63,7 @@ fn request(args: Args) -> Result<swap::Request, Stop> {
 
 fn answer(swapped: &Swapped) -> Answer {
     let paths: Vec<&PathBuf> = swapped.changed.iter().collect();
-    let shown: Vec<_> = paths.iter().map(|p| p.to_string_lossy()).collect();
+    let shown: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
     let fields = json!({
         "name": swapped.name, "changed": shown, "generation": swapped.generation, "on_trial": swapped.on_trial,
     });

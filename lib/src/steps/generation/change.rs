@@ -44,14 +44,14 @@ pub(super) fn carry_out(mut moves: Vec<Move>, way: Way) -> Result<(), (PathBuf, 
     let pairs: Vec<_> = moves.iter().map(|m| (m.arrives.then(|| m.dest.staged()), m.dest.path())).collect();
     let held = Held::begin();
     for (staged, dest) in &pairs {
-        let done = match staged {
+        let result = match staged {
             Some(staged) => std::fs::rename(staged, dest),
             None => match std::fs::remove_file(dest) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             },
         };
-        done.map_err(|e| (dest.to_path_buf(), e))?;
+        result.map_err(|e| (dest.to_path_buf(), e))?;
     }
     drop(held);
     sync_folders(pairs.iter().map(|(_, dest)| *dest)).map_err(|e| (parent(pairs[0].1).to_owned(), e))

@@ -174,19 +174,19 @@ impl Record {
     /// unhealthy left out; nearest first.
     #[must_use]
     pub fn way_back(&self) -> Vec<Id> {
-        let mut ids = Vec::new();
-        let mut at = self.generation(self.current).and_then(|g| g.replaced);
-        let mut seen = BTreeSet::from([self.current]);
+        let healthy = |id: &Id| self.generation(*id).is_some_and(|g| !matches!(g.verdict, Judged::Unhealthy(_)));
+        self.chain().into_iter().skip(1).filter(healthy).collect()
+    }
+
+    /// The generation in place, the one it replaced, the one that replaced, and so on.
+    fn chain(&self) -> Vec<Id> {
         // Where the one that was replaced is pruned, the newest that is older is the next nearest.
         let next = |id: Id| self.generations.iter().filter(|g| g.id <= id).max_by_key(|g| g.id);
-        while let Some(generation) = at.and_then(next) {
-            if !seen.insert(generation.id) {
-                break;
-            }
-            if !matches!(generation.verdict, Judged::Unhealthy(_)) {
-                ids.push(generation.id);
-            }
-            at = generation.replaced;
+        let mut ids = Vec::new();
+        let mut at = self.generation(self.current);
+        while let Some(generation) = at.filter(|g| !ids.contains(&g.id)) {
+            ids.push(generation.id);
+            at = generation.replaced.and_then(next);
         }
         ids
     }
@@ -214,10 +214,16 @@ impl Record {
 
     /// Takes what no kept generation needs out of the history, and returns the backups that nobody needs any more.
     ///
-    /// Kept are the newest `keep` generations, the one in place, the last proven one, and those of an open trial.
+    /// Kept are `keep` generations: the one in place, the ones it replaced, then the newest; besides them the last proven
+    /// one and those of an open trial.
     pub fn prune(&mut self) -> Vec<PathBuf> {
-        let mut kept: BTreeSet<Id> = self.generations.iter().rev().take(self.keep.max(1)).map(|g| g.id).collect();
-        kept.insert(self.current);
+        let newest = self.generations.iter().rev().map(|g| g.id);
+        let mut kept = BTreeSet::new();
+        for id in self.chain().into_iter().chain(newest) {
+            if kept.len() < self.keep.max(1) {
+                kept.insert(id);
+            }
+        }
         kept.extend(self.last_proven(None).map(|g| g.id));
         kept.extend(self.trial.iter().flat_map(|t| [t.generation, t.home]));
         let backups = |generations: &[Generation]| -> BTreeSet<PathBuf> {
@@ -231,11 +237,13 @@ impl Record {
 }
 
 impl Generation {
-    /// The version its files came from, when one is known.
+    /// The version its newest program came from, when one is known. Units have none, and a file that joined the set later
+    /// says nothing about this generation.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
-        let newest_first = self.files.values().flatten();
-        newest_first.max_by_key(|f| f.born).and_then(|f| f.origin.as_ref()).and_then(|o| o.version.as_deref())
+        let programs = self.files.iter().filter(|(dest, _)| !dest.is_unit()).filter_map(|(_, file)| file.as_ref());
+        let newest = programs.filter(|f| f.born <= self.id).max_by_key(|f| (f.born, f.origin.is_some()));
+        newest.and_then(|f| f.origin.as_ref()).and_then(|o| o.version.as_deref())
     }
 
     /// `2 (v0.0.2)` or `2`, for messages.
@@ -475,6 +483,17 @@ mod tests {
         let gone = record.prune();
         assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
         assert_eq!(gone, [2, 3].map(|id| PathBuf::from(format!("/usr/local/bin/.runed.upswap-{id}"))));
+    }
+
+    #[test]
+    fn pruning_keeps_the_generation_that_was_replaced_however_old_it_is() {
+        let mut record =
+            history(&[Judged::Unproven, Judged::Unproven, Judged::Unproven, Judged::Unproven, Judged::Unproven]);
+        // After a rollback to 1, 5 was swapped in.
+        record.generations[4].replaced = Some(1);
+        record.prune();
+        assert_eq!(record.way_back(), [1]);
+        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
     }
 
     #[test]

@@ -288,13 +288,9 @@ fn attrs_for(dest: &Dest, old: Option<&InPlace>, wanted: &Wanted, new: &mut File
     let mut attrs = if let Some(old) = old {
         old.attrs.clone()
     } else {
-        let mode = if runnable(new).map_err(GenerationError::io(dest.path(), "the new file can't be read"))? {
-            0o755
-        } else {
-            0o644
-        };
+        let runs = runnable(new).map_err(GenerationError::io(dest.path(), "the new file can't be read"))?;
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        Attrs { uid, gid, mode, xattrs: Vec::new(), capability: None }
+        Attrs { uid, gid, mode: if runs { 0o755 } else { 0o644 }, xattrs: Vec::new(), capability: None }
     };
     if let Some(mode) = wanted.mode {
         attrs.mode = mode;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Back, Services, take_back, tell};
-use crate::steps::generation::record::{Id, Judged};
+use crate::steps::generation::record::{Generation, Id, Judged};
 use crate::steps::generation::set::{self, OnTrial, Opened, Set};
 use crate::sys::Host;
 use crate::sys::child::{self, Ended, Endings, Group};
@@ -106,7 +106,7 @@ fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
         )
     })?;
     let generation = settled.record().generation(id);
-    let title = generation.map_or_else(|| id.to_string(), super::super::generation::record::Generation::title);
+    let title = generation.map_or_else(|| id.to_string(), Generation::title);
     let verdict = match generation.map(|g| &g.verdict) {
         Some(Judged::Proven) => "proven healthy",
         _ => "unproven: no svc-wait judged it",

@@ -1,6 +1,6 @@
 //! `rollback --list`: what there is to go back to.
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 
 use serde::Serialize;
 
@@ -117,8 +117,8 @@ pub fn table(rows: &[Row]) -> String {
                 || format!("its chain is gone: rollback {}", row.name),
                 |holder| format!("{holder} is at work on it"),
             );
-            let (name, generation, age) = (&row.name, trial.generation, trial.age_s);
-            let _ = writeln!(text, "{name}: generation {generation} on trial for {age} s; {by}");
+            let _ =
+                writeln!(text, "{}: generation {} on trial for {} s; {by}", row.name, trial.generation, trial.age_s);
         }
     }
     text

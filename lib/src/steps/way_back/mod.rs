@@ -8,11 +8,11 @@ pub mod list;
 pub mod pending;
 pub mod record_proof;
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::generation::GenerationError;
 use super::generation::record::{Arrived, Generation, Id, Judged, Record, UnitBefore};
@@ -51,6 +51,7 @@ pub struct Back {
     #[serde(skip)]
     pub title: String,
     /// The paths that changed.
+    #[serde(serialize_with = "as_text")]
     pub changed: Vec<PathBuf>,
     /// The units that were proved to run it.
     pub proven: Vec<Verdict>,
@@ -238,6 +239,11 @@ pub fn take_back(
             Err(BackError::Unhealthy { name: back.name, title: back.title, verdict: Box::new(verdict) }.into())
         }
     }
+}
+
+/// Paths as text for JSON; bytes that are no UTF-8 must not stop a tool after its deed.
+fn as_text<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// One sentence on where the way back led, for people.

@@ -33,11 +33,11 @@ pub(super) fn read(text: &str) -> Result<FileCaps, NotCapText> {
                 return Err(bad());
             }
             for (flag, target) in [('p', &mut permitted), ('i', &mut inheritable), ('e', &mut effective)] {
-                let asked = flags.contains(flag);
+                let flagged = flags.contains(flag);
                 match operator {
-                    '=' if !asked => *target &= !set,
-                    '-' if asked => *target &= !set,
-                    _ if asked => *target |= set,
+                    '=' if !flagged => *target &= !set,
+                    '-' if flagged => *target &= !set,
+                    _ if flagged => *target |= set,
                     _ => {}
                 }
             }

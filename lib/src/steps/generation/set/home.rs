@@ -1,5 +1,6 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::change::{Move, Way};
@@ -116,7 +117,7 @@ impl<'h> Set<'h, OnTrial> {
         self.record.arrived = Arrived::Rollback;
         self.record.trial = None;
         self.write()?;
-        let set = Set { host: self.host, record: self.record, state: std::marker::PhantomData, turn: self.turn };
+        let set = Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn };
         set.refresh_bak();
         Ok(set)
     }

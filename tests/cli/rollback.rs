@@ -1,0 +1,5 @@
+//! rollback: the way back.
+
+mod back;
+mod guard;
+mod locks;

@@ -1,0 +1,233 @@
+//! `rollback --guard`: success commits, everything else takes back.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::host::{Host, told};
+
+/// Swaps `$FILE`, restarts by the systemd that is a script, and has it proved.
+const CHAIN: &str = "swapbin --unit runed -t bin \"$FILE\"
+svc-wait runed --timeout 1s --stable 0 --exe any -- usr/bin/systemctl restart -- runed.service";
+
+fn chain(host: &Host, bytes: &str, then: &str) -> Command {
+    let mut guard = host.guard(&format!("{CHAIN}\n{then}"));
+    guard.env("FILE", host.stored("runed", bytes));
+    guard
+}
+
+#[test]
+fn success_commits_and_failure_takes_back_to_the_very_same_files() {
+    let host = Host::with_runed();
+    let first = host.inode("bin/runed");
+    host.ran(&mut chain(&host, "2", "exit 3"))
+        .is(5)
+        .says("COMMAND failed with exit status 3; taking generation 2 back")
+        .says("generation 1 is back in place; runed.service runs it and is healthy");
+    assert_eq!(host.inode("bin/runed"), first);
+    let restart = ["restart -- runed.service", "reset-failed -- runed.service", "restart -- runed.service"];
+    assert_eq!(host.jobs(), restart);
+    host.rollback(["runed"]).is(1).says("was brought back already");
+
+    let ran = host.ran(&mut chain(&host, "3", "")).is(0);
+    ran.says("generation 3 (v3) is committed, proven healthy").prints("DIR/bin/runed\n");
+    assert_eq!((host.text("bin/runed"), host.record()["trial"].clone()), ("3".into(), Value::Null));
+    host.rollback(["runed", "--no-restart"]).is(0);
+    assert_eq!(host.inode("bin/runed"), first);
+}
+
+#[test]
+fn a_unit_that_was_not_touched_is_not_restarted_and_one_that_did_not_run_is_not_started() {
+    let host = Host::with_runed();
+    let swap = "swapbin --unit runed -t bin \"$FILE\"";
+    host.ran(host.guard(&format!("{CHAIN}; exit 1")).env("FILE", host.stored("runed", "2"))).is(5);
+    fs::remove_file(host.path("systemctl.log")).unwrap();
+    host.ran(host.guard(&format!("{swap}; exit 1")).env("FILE", host.stored("runed", "2"))).is(5);
+    assert_eq!(host.jobs(), [""; 0]);
+    host.has_unit("inactive");
+    let ran = host.ran(host.guard(&format!("{CHAIN}; exit 1")).env("FILE", host.stored("runed", "2"))).is(5);
+    ran.says("runed.service was not running and is left so");
+    assert_eq!(host.jobs(), ["restart -- runed.service", "stop -- runed.service", "reset-failed -- runed.service"]);
+}
+
+#[test]
+fn a_way_back_that_can_t_be_proved_is_4_and_names_the_command_that_mends_it() {
+    let host = Host::with_runed();
+    let ran = host.ran(&mut chain(&host, "2", ">refuses-restart; exit 1")).is(4);
+    ran.says("is back in place, but").says("systemctl restart runed.service");
+    assert_eq!((host.text("bin/runed"), host.record()["trial"].clone()), ("v1".into(), Value::Null));
+
+    let host = Host::with_runed();
+    let file = host.stored("runed", "2");
+    host.ran(host.guard("swapbin -t bin \"$FILE\"; rm bin/.runed.upswap-1; exit 1").env("FILE", file))
+        .is(4)
+        .says("no earlier generation can be brought back");
+    let host = Host::with_runed();
+    let file = host.stored("runed", "2");
+    let broken = "swapbin -t bin \"$FILE\"; echo '{' >var/lib/upswap/runed/state.json";
+    host.ran(host.guard(broken).env("FILE", file)).is(4).says("neither kept nor taken back: rollback runed");
+}
+
+#[test]
+fn where_nothing_changed_the_command_s_own_code_is_passed_on() {
+    let host = Host::with_runed();
+    for (script, code) in [("exit 7", 7), (":", 0), ("kill -9 $$", 137), ("no-such-tool-at-all", 127)] {
+        host.guarded(script).is(code);
+    }
+    host.rollback(["--guard", "runed", "--", "/no/such/tool"]).is(3).says("COMMAND could not be run: /no/such/tool");
+    let json = host.ran(host.tool("rollback").args(["--json", "--guard", "runed", "--", "false"])).is(1).json();
+    assert_eq!(json["outcome"], "nothing-changed");
+    let ran = host.rollback(["-n", "--guard", "runed", "--", "touch", "it was run"]).is(0);
+    insta::assert_snapshot!(ran.stderr);
+    assert!(!host.path("it was run").exists() && !host.record_path().exists());
+}
+
+#[test]
+fn what_is_not_verified_is_refused_unless_it_is_asked_for() {
+    let host = Host::with_runed();
+    host.file("src/runed", "v2");
+    let ran = host.guarded("swapbin src/runed bin/runed").is(1);
+    ran.says(
+        "src/runed: under a guard only files that verify put into the store are taken; verify it, or say --unverified",
+    );
+    host.guarded("swapbin -n src/runed bin/runed").is(1);
+    assert_eq!(host.names("bin"), ["runed"]);
+    host.guarded("swapbin --unverified src/runed bin/runed").is(0);
+    assert_eq!(host.text("bin/runed"), "v2");
+}
+
+#[test]
+fn all_that_is_swapped_under_one_guard_is_one_change() {
+    let host = Host::with_runed();
+    host.file("etc/systemd/system/runed.service", "unit 1");
+    host.file("src/runed.service", "unit 2");
+    let (runed, unit) = (host.inode("bin/runed"), host.inode("etc/systemd/system/runed.service"));
+    let swaps = format!(
+        "swapbin -t bin {}; swapbin src/runed.service etc/systemd/system; swapbin --mode 700 -t bin {}; swapbin --mode 750 -t bin {} {}",
+        host.stored("runed", "2").display(),
+        host.stored("runed", "v1").display(),
+        host.stored("runed", "v1").display(),
+        host.stored("rune", "new").display(),
+    );
+    host.guarded(&format!("{swaps}; exit 1")).is(5);
+    assert_eq!(host.inode("bin/runed"), runed, "not a later file of the same bytes");
+    assert_eq!(host.inode("etc/systemd/system/runed.service"), unit);
+    assert!(!host.path("bin/rune").exists());
+    assert_eq!(host.jobs(), ["daemon-reload"]);
+
+    host.guarded(&swaps).is(0);
+    assert_eq!((host.text("bin/rune"), host.text("etc/systemd/system/runed.service")), ("new".into(), "unit 2".into()));
+    let generations = host.record()["generations"].as_array().unwrap().len();
+    host.rollback(["runed", "--no-restart", "--to", "1"]).is(0);
+    assert_eq!((generations, host.inode("bin/runed") == runed, host.path("bin/rune").exists()), (3, true, false));
+}
+
+#[test]
+fn a_unit_that_is_named_without_a_new_file_belongs_to_the_trial() {
+    let host = Host::with_runed();
+    let file = host.stored("runed", "2");
+    let script =
+        "swapbin -t bin \"$FILE\"; swapbin --unit runed -t bin \"$FILE\"; usr/bin/systemctl stop runed; exit 1";
+    host.file("refuses-restart", "");
+    host.ran(host.guard(script).env("FILE", file)).is(4).says("runed.service");
+}
+
+#[test]
+fn a_state_folder_that_is_asked_for_holds_below_the_guard_too() {
+    let host = Host::with_runed();
+    let file = host.stored("runed", "2");
+    let guard =
+        ["--state-dir", "elsewhere", "--guard", "runed", "--", "sh", "-ec", "cd bin; swapbin -t . \"$FILE\"; exit 1"];
+    host.ran(host.tool("rollback").args(guard).env("FILE", file)).is(5);
+    assert_eq!((host.text("bin/runed"), host.record_path().exists()), ("v1".into(), false));
+}
+
+#[test]
+fn the_lock_is_taken_when_the_stage_before_has_written() {
+    let host = Host::with_runed();
+    let mut guard =
+        host.guard("swapbin -t bin --files-from -").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The guard waits for its input, so another one can work.
+    host.guarded(":").is(0);
+    let line = format!("{}\n", host.stored("runed", "2").display());
+    guard.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    assert_eq!(guard.wait().unwrap().code(), Some(0));
+    assert_eq!(host.text("bin/runed"), "2");
+    // A stage before that gave nothing.
+    let guard =
+        host.guard("swapbin -t bin --files-from -").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = guard.wait_with_output().unwrap();
+    host.told(&output).is(2).says("the stage before gave nothing");
+}
+
+#[test]
+fn a_signal_to_the_guard_takes_everything_back() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let host = Host::with_runed();
+        let old = host.inode("bin/runed");
+        let file = host.stored("runed", "2");
+        let mut guard = host.guard("swapbin -t bin \"$FILE\"; echo told; exec sleep 600");
+        let mut guard = guard.env("FILE", file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _out = told(&mut guard);
+        assert_eq!(host.text("bin/runed"), "2");
+        kill(Pid::from_raw(guard.id().cast_signed()), signal).unwrap();
+        let output = guard.wait_with_output().unwrap();
+        host.told(&output).is(5).says("the chain was told to end");
+        assert_eq!(host.inode("bin/runed"), old, "{signal}");
+    }
+}
+
+#[test]
+fn a_command_that_shrugs_off_the_signal_is_not_committed() {
+    let host = Host::with_runed();
+    let file = host.stored("runed", "2");
+    let script = "swapbin -t bin \"$FILE\"; trap 'exit 0' TERM; sleep 600 & echo told; wait";
+    let guard = host.guard(script).env("FILE", file).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut guard = guard.unwrap();
+    let _out = told(&mut guard);
+    kill(Pid::from_raw(guard.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!((guard.wait().unwrap().code(), host.text("bin/runed")), (Some(5), "v1".into()));
+}
+
+#[test]
+fn what_a_killed_guard_left_is_settled_by_whoever_comes_first() {
+    for settler in [&["--pending"][..], &["runed"], &["--guard", "runed", "--", "false"]] {
+        let host = Host::with_runed();
+        let old = host.inode("bin/runed");
+        let file = host.stored("runed", "2");
+        let script = "swapbin -t bin \"$FILE\"; echo told $$; exec sleep 600";
+        let mut guard = host.guard(script).env("FILE", file).stdout(Stdio::piped()).spawn().unwrap();
+        let (command, mut out) = told(&mut guard);
+        guard.kill().unwrap();
+        guard.wait().unwrap();
+        // What is left of the chain still has the lock.
+        host.rollback(["--pending"]).is(0).says("is at work on its trial; it is left alone");
+        host.rollback(["--pending", "-n"]).is(0);
+        assert!(host.rollback(["--list"]).is(0).stdout.contains("is at work on it"));
+        assert_eq!(host.text("bin/runed"), "2");
+        kill(Pid::from_raw(command.parse().unwrap()), Signal::SIGKILL).unwrap();
+        // Ends when the last of COMMAND is gone.
+        out.read_to_end(&mut Vec::new()).unwrap();
+        assert!(host.rollback(["--pending", "-n"]).is(0).stdout.contains("its chain is gone: rollback runed"));
+        let code = i32::from(settler.len() > 1);
+        host.rollback(settler).is(code).says("runed: generation 1 is back in place");
+        assert_eq!((host.inode("bin/runed"), host.record()["trial"].clone()), (old, Value::Null));
+        host.rollback(["--pending"]).is(0).prints("");
+    }
+}
+
+#[test]
+fn a_report_that_can_t_be_written_does_not_undo_the_deed() {
+    for (then, code, holds) in [("", 0, "2"), ("exit 1", 5, "v1")] {
+        let host = Host::with_runed();
+        let mut guard = chain(&host, "2", then);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into_parts().0;
+        guard.arg("ignored").stdout(full).env("JSON", "1");
+        host.ran(&mut guard).is(code);
+        assert_eq!(host.text("bin/runed"), holds);
+    }
+}

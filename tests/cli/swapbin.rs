@@ -1,0 +1,5 @@
+//! swapbin: files into place.
+
+mod metadata;
+mod operands;
+mod trials;
