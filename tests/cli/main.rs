@@ -11,4 +11,5 @@ mod svc_wait;
 mod http;
 mod unit_diff;
 mod unit_render;
+mod upgrade;
 mod verify;
