@@ -12,7 +12,7 @@ Examples:
   Install a build by hand without losing its capability:
     setcap-keep /usr/local/bin/runed -- \\
       install -m 0755 ./runed /usr/local/bin/runed
-  The same around a package upgrade, the service restarted once the capability is back:
+  The same around a package upgrade; the service restarts after it:
     setcap-keep /usr/bin/runed --try-restart runed.service -- \
       apt-get install -y runed
   Save now, put back later:

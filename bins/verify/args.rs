@@ -14,7 +14,7 @@ use upswap::words::member::{FileName, Wanted};
 pub const EXAMPLES: &str = "\
 Examples:
   Take two programs out of a release whose list is signed:
-    verify --sums SHA256SUMS --minisign release.pub --extract rune,runed \
+    verify --sums SHA256SUMS --minisign release.pub --extract rune,runed \\
       rune_linux_amd64.tar.gz
   Is this the file that the list means? Store nothing:
     verify --check --sums SHA256SUMS rune_linux_amd64.tar.gz
