@@ -13,7 +13,7 @@ Examples:
     setcap-keep /usr/local/bin/runed -- \\
       install -m 0755 ./runed /usr/local/bin/runed
   The same around a package upgrade; the service restarts after it:
-    setcap-keep /usr/bin/runed --try-restart runed.service -- \
+    setcap-keep /usr/bin/runed --try-restart runed.service -- \\
       apt-get install -y runed
   Save now, put back later:
     setcap-keep --save /usr/local/bin/runed >runed.caps
