@@ -74,7 +74,7 @@ impl Host {
     }
 
     /// Compares what was printed with the tool's page.
-    fn is_documented(self) {
+    fn matches_its_page(self) {
         let documented = documented(self.tool);
         assert_eq!(self.seen, documented, "left: printed by {}, right: in its page", self.tool);
     }
@@ -93,7 +93,9 @@ fn members(way: &str, value: &Value, found: &mut BTreeSet<String>) {
             }
         }
         Value::Array(list) if way != "back.proven" => {
-            list.iter().for_each(|value| members(&format!("{way}[]"), value, found));
+            for value in list {
+                members(&format!("{way}[]"), value, found);
+            }
         }
         _ => {}
     }
@@ -113,7 +115,7 @@ fn fetch_prints_what_its_page_says() {
     host.answers(0, &["releases", "--asset", "rune", "--sums", "sums"]);
     host.answers(0, &["releases", "--list"]);
     host.answers(1, &["releases", "--asset", "other"]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn verify_prints_what_its_page_says() {
     let digest = Digest::of(text.as_bytes()).to_string();
     host.answers(0, &["--sha256", &digest, &file]);
     host.answers(1, &["--sha256", &"0".repeat(64), &file]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn unit_render_prints_what_its_page_says() {
     host.answers(0, &["--template", &template]);
     host.answers(0, &["--", &program, "print-systemd"]);
     host.answers(3, &["--template", "nowhere"]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn unit_diff_prints_what_its_page_says() {
     host.file("c.service", "[Service]\nUser=a\nExecStart=/bin/a --x=2\nNice=1\n");
     host.answers(1, &["./a.service", "./c.service"]);
     host.answers(3, &["./a.service", "./nowhere"]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn svc_wait_prints_what_its_page_says() {
     host.answers(1, &["runed", "--", "false"]);
     fs::remove_file(host.path("usr/bin/systemctl")).unwrap();
     host.answers(3, &["runed"]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn swapbin_prints_what_its_page_says() {
     host.answers(0, &["-n", &new, &host.path("runed")]);
     host.answers(0, &[&new, &host.path("runed")]);
     host.answers(1, &["--commit", "runed"]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn setcap_keep_prints_what_its_page_says() {
     host.answers(7, &[&file, "--", "sh", "-c", "exit 7"]);
     host.answers(0, &["-n", &file, "--", "true"]);
     host.answers(1, &["--restore"]);
-    host.is_documented();
+    host.matches_its_page();
 }
 
 #[test]
@@ -210,5 +212,5 @@ fn rollback_prints_what_its_page_says() {
     host.answers(7, &["--guard", "other", "--", "sh", "-c", "exit 7"]);
     host.answers(5, &["--guard", "other", "--", "sh", "-c", &format!("{swap}; exit 7")]);
     host.answers(0, &["--guard", "other", "--", "sh", "-c", &swap]);
-    host.is_documented();
+    host.matches_its_page();
 }
