@@ -5,6 +5,10 @@
 use clap::{Command, CommandFactory};
 use roff::{Roff, bold, italic, roman};
 use upswap::words::exit::Exit;
+use upswap::words::verdict::Name;
+
+#[path = "pages/answers.rs"]
+mod answers;
 
 /// The date in every page: when the text last changed in more than spelling.
 const DATE: &str = "2026-11-21";
@@ -29,6 +33,9 @@ definition_of!(rollback, "../bins/rollback/args.rs");
 /// A term and what is said of it.
 type Entry = (&'static str, &'static str);
 
+/// Members of a `--json` object: when they are there, and what each holds.
+type Members = &'static [(&'static str, &'static [Entry])];
+
 /// One tool's page.
 pub struct Page {
     /// The tool.
@@ -39,6 +46,10 @@ pub struct Page {
     pub command: fn() -> Command,
     /// The `Examples:` of its `--help`.
     pub examples: &'static str,
+    /// The names of its verdicts, and what each says.
+    pub verdicts: &'static [(Name, &'static str)],
+    /// The members of its `--json` object besides those that upswap(7) tells of.
+    pub json: Members,
     /// The exit codes it uses, and what each says here.
     pub exits: &'static [(Exit, &'static str)],
     /// What is said of COMMAND's exit status, for a tool that runs one.
@@ -54,9 +65,22 @@ const STORE: Entry = (
     "/var/cache/upswap/store/SHA256/NAME",
     "The store: verified files, each in a folder named after its digest. May be deleted at any time.",
 );
-const STATE: Entry = ("/var/lib/upswap", "What is known of each NAME: its generations, and an open trial.");
-const LOCKS: Entry = ("/run/upswap", "The lock of each NAME.");
-const BACKUPS: Entry = (".FILE.upswap-GENERATION", "Beside each managed file: hard links to its earlier generations.");
+const STATE: Entry =
+    ("/var/lib/upswap/NAME/state.json", "What is known of NAME: its generations, its units, and an open trial.");
+const LOCKS: Entry = ("/run/upswap/NAME.lock", "The lock of NAME.");
+const BACKUPS: Entry = (
+    ".FILE.upswap-GENERATION",
+    "Beside each managed file: hard links to its earlier files, named after the generation that each came in with.",
+);
+const BAK: Entry = (
+    ".FILE.bak",
+    "Beside each managed file: one more hard link, to the file of the last proven generation before this one. While none was proven: to the file that was replaced last.",
+);
+const STAGED: Entry = (".FILE.upswap-new", "Beside a managed file: the next one, while it waits for its rename.");
+const KEPT: Entry = (
+    ".FILE.upswap-kept-TIME",
+    "Beside a managed file: what somebody else had put there, kept when its name was needed. Yours to look at and remove.",
+);
 
 const STATE_DIR: Entry = (
     "UPSWAP_STATE_DIR",
@@ -66,7 +90,10 @@ const CACHE_DIR: Entry = (
     "UPSWAP_CACHE_DIR",
     "The cache folder, instead of /var/cache/upswap. systemd's CACHE_DIRECTORY is used when it is not set.",
 );
-const GUARDED: Entry = ("UPSWAP_NAME", "Set by rollback --guard: the NAME whose trial this call joins.");
+const GUARDED: Entry = (
+    "UPSWAP_NAME, UPSWAP_LOCK_FD",
+    "Set by rollback --guard for its COMMAND: the NAME whose trial this call joins, and the descriptor of its lock. See upswap(7).",
+);
 const COLOUR: Entry = ("NO_COLOR", "When it is set and not empty, nothing is coloured.");
 
 /// Every tool's page, in the order of the chain.
@@ -76,21 +103,52 @@ pub const PAGES: [Page; 8] = [
         section: 1,
         command: fetch::Args::command,
         examples: fetch::EXAMPLES,
+        verdicts: &[],
+        json: answers::FETCH,
         exits: &[
             (Exit::Done, "All files are there; their paths are on standard output."),
-            (Exit::No, "There is no such release, or it has no such asset."),
-            USAGE,
-            (Exit::CouldNot, "A file could not be read or written, or the answer made no sense."),
+            (
+                Exit::No,
+                "There is no such release; it has no asset of that name or for this host, or more than one; or nothing is newer.",
+            ),
+            (
+                Exit::Usage,
+                "The command line is wrong; so also an address without its version, and http:// without --allow-http.",
+            ),
+            (
+                Exit::CouldNot,
+                "A file could not be read or written; the server's answer made no sense; or the bytes are not those that the release announces.",
+            ),
             (
                 Exit::NotNow,
-                "Not now: the network is down, a rate limit is reached, or the release is still being published.",
+                "Not now: the network is down or too slow, a rate limit is reached, or the release is still being published.",
             ),
         ],
         passes_on: None,
-        files: &[("ASSET.origin.json", "Beside each asset: where it came from.")],
+        files: &[
+            (
+                "/var/cache/upswap/fetch",
+                "Where the files go without --into, a folder for each release. May be deleted at any time.",
+            ),
+            (
+                "ASSET.origin.json",
+                "Beside each asset: where it came from, which version it is, its digest, and when it was fetched.",
+            ),
+            (
+                ".upswap-part-*",
+                "A file that is still being received. The next fetch into the folder removes what a killed one left.",
+            ),
+        ],
         environment: &[
             ("GITHUB_API_URL", "The base of the releases API, for GitHub Enterprise."),
-            ("GITHUB_TOKEN, GH_TOKEN", "The token that is sent to that API, and to no other host."),
+            (
+                "GITHUB_TOKEN, GH_TOKEN",
+                "The token that is sent to that API, and to no other host. The first that is set counts.",
+            ),
+            (
+                "http_proxy, https_proxy, all_proxy, no_proxy",
+                "The proxies, as curl(1) reads them; in upper case too. HTTP_PROXY is passed over where REQUEST_METHOD is set.",
+            ),
             ("SSL_CERT_FILE, SSL_CERT_DIR", "The trusted certificates, instead of the host's own."),
             CACHE_DIR,
             COLOUR,
@@ -102,33 +160,52 @@ pub const PAGES: [Page; 8] = [
         section: 1,
         command: verify::Args::command,
         examples: verify::EXAMPLES,
+        verdicts: &[],
+        json: answers::VERIFY,
         exits: &[
             (Exit::Done, "Every file is proven; the paths are on standard output."),
             (
                 Exit::No,
-                "A file is not what the evidence says, or can't run on this host. Nothing was put in the store.",
+                "A file is not what the evidence says, the evidence is missing, the archive has no such member or a bad one, or a program can't run on this host. Nothing was put in the store.",
             ),
-            USAGE,
-            (Exit::CouldNot, "A file or the evidence could not be read, or the store could not be written."),
+            (Exit::Usage, "The command line is wrong; so also when no evidence is given."),
+            (
+                Exit::CouldNot,
+                "A file, a key, a list or a signature could not be read or makes no sense; or the store could not be written, or others could write to it.",
+            ),
         ],
         passes_on: None,
-        files: &[STORE],
+        files: &[
+            STORE,
+            ("ASSET.origin.json", "Beside FILE, as fetch left it: read, and kept in the store with what was proven."),
+        ],
         environment: &[CACHE_DIR, COLOUR],
-        see_also: &[("fetch", 1), ("swapbin", 8), ("upswap", 7)],
+        see_also: &[("fetch", 1), ("swapbin", 8), ("minisign", 1), ("upswap", 7)],
     },
     Page {
         tool: "unit-render",
         section: 1,
         command: unit_render::Args::command,
         examples: unit_render::EXAMPLES,
+        verdicts: &[],
+        json: answers::UNIT_RENDER,
         exits: &[
             (Exit::Done, "The unit is on standard output."),
-            USAGE,
-            (Exit::CouldNot, "The template, the unit or BIN gave no unit; nothing was printed."),
+            (
+                Exit::Usage,
+                "The command line is wrong; so also a value that has no placeholder, or that does not fit where it would go.",
+            ),
+            (
+                Exit::CouldNot,
+                "The template, the unit or BIN gave no unit, a placeholder has no value, or systemd could not be asked; nothing was printed.",
+            ),
         ],
         passes_on: None,
         files: &[],
-        environment: &[COLOUR],
+        environment: &[
+            ("PATH", "Where a BIN without a slash is looked for. BIN itself gets a fixed environment."),
+            COLOUR,
+        ],
         see_also: &[("unit-diff", 1), ("swapbin", 8), ("systemd.unit", 5), ("upswap", 7)],
     },
     Page {
@@ -136,11 +213,16 @@ pub const PAGES: [Page; 8] = [
         section: 1,
         command: unit_diff::Args::command,
         examples: unit_diff::EXAMPLES,
+        verdicts: &[],
+        json: answers::UNIT_DIFF,
         exits: &[
             (Exit::Done, "The units mean the same."),
             (Exit::No, "They differ; the differences are on standard output."),
             USAGE,
-            (Exit::CouldNot, "A unit could not be read."),
+            (
+                Exit::CouldNot,
+                "A unit could not be read or is none, systemd has no unit of that name, or it could not be asked.",
+            ),
         ],
         passes_on: None,
         files: &[],
@@ -152,39 +234,55 @@ pub const PAGES: [Page; 8] = [
         section: 1,
         command: svc_wait::Args::command,
         examples: svc_wait::EXAMPLES,
+        verdicts: &answers::VERDICTS,
+        json: answers::SVC_WAIT,
         exits: &[
             (Exit::Done, "The unit is healthy, and stayed so."),
-            (Exit::No, "It is not; the verdict and the last lines of its journal are on standard error."),
-            USAGE,
-            (Exit::CouldNot, "COMMAND could not be run, or systemd could not be asked."),
+            (
+                Exit::No,
+                "It is not, or COMMAND failed; the verdict and the last lines of its journal are on standard error.",
+            ),
+            (Exit::Usage, "The command line is wrong, UNIT is a pattern or a template, or there is no such COMMAND."),
+            (
+                Exit::CouldNot,
+                "systemd could not be asked, and COMMAND was not run; or under a guard the trial could not be read or written.",
+            ),
             (Exit::Deadline, "systemd or /proc never let us judge before the deadline."),
         ],
-        passes_on: Some("When COMMAND fails and nothing worse was seen, its exit status is passed on."),
+        passes_on: Some(
+            "The exit status of COMMAND is not passed on: when COMMAND fails, the unit is not healthy, and svc-wait exits with 1.",
+        ),
         files: &[],
-        environment: &[GUARDED, COLOUR],
-        see_also: &[("rollback", 8), ("systemctl", 1), ("upswap", 7)],
+        environment: &[
+            GUARDED,
+            ("TMPDIR", "Where the output of --exec is kept meanwhile; /tmp when it is not set."),
+            COLOUR,
+        ],
+        see_also: &[("rollback", 8), ("systemctl", 1), ("systemd.time", 7), ("upswap", 7)],
     },
     Page {
         tool: "swapbin",
         section: 8,
         command: swapbin::Args::command,
         examples: swapbin::EXAMPLES,
+        verdicts: &[],
+        json: answers::SWAPBIN,
         exits: &[
             (Exit::Done, "The files are in place, durably. The changed ones are on standard output."),
-            (Exit::No, "Refused; nothing was changed."),
-            USAGE,
-            (Exit::CouldNot, "Could not; nothing was changed."),
+            (
+                Exit::No,
+                "Refused: a file or a destination can't be taken, a file of the store was altered, a trial is open, or there is none to commit. Nothing was changed.",
+            ),
+            (Exit::Usage, "The command line is wrong; so also under a guard whose lock did not come down."),
+            (
+                Exit::CouldNot,
+                "Could not: a file, its metadata or the record could not be read or written, or systemd could not be asked. Nothing was changed.",
+            ),
             (Exit::Changed, "Could not, and something was changed: the message ends with the command that mends it."),
-            (Exit::NotNow, "Another change of this NAME holds the lock."),
+            (Exit::NotNow, "Another change of this NAME holds the lock; it is named."),
         ],
         passes_on: None,
-        files: &[
-            BACKUPS,
-            (".FILE.bak", "Beside each managed file: one more link, to the one before."),
-            STATE,
-            LOCKS,
-            STORE,
-        ],
+        files: &[BACKUPS, BAK, STAGED, KEPT, STATE, LOCKS, STORE],
         environment: &[GUARDED, STATE_DIR, CACHE_DIR, COLOUR],
         see_also: &[("verify", 1), ("setcap-keep", 8), ("rollback", 8), ("install", 1), ("upswap", 7)],
     },
@@ -193,45 +291,77 @@ pub const PAGES: [Page; 8] = [
         section: 8,
         command: setcap_keep::Args::command,
         examples: setcap_keep::EXAMPLES,
+        verdicts: &[],
+        json: answers::SETCAP_KEEP,
         exits: &[
-            (Exit::Done, "COMMAND succeeded, and every PATH has the capabilities it had."),
+            (
+                Exit::Done,
+                "COMMAND succeeded and every PATH has the capabilities it had; or they are saved, or put back.",
+            ),
+            (
+                Exit::No,
+                "A PATH is not a regular file, and COMMAND was not run; or there is no save of an interrupted run to restore.",
+            ),
             USAGE,
-            (Exit::CouldNot, "The capabilities could not be read; COMMAND was not run."),
+            (
+                Exit::CouldNot,
+                "The capabilities or the save could not be read, the save could not be written, or COMMAND could not be started.",
+            ),
             (
                 Exit::Changed,
-                "COMMAND ran, and the capabilities could not be put back: the message ends with the command that mends it.",
+                "COMMAND ran, and the capabilities could not be put back or UNIT could not be restarted: the message ends with the command that mends it.",
             ),
         ],
         passes_on: Some(
-            "When COMMAND fails, its exit status is passed on; the capabilities are put back all the same.",
+            "When COMMAND fails, its exit status is passed on, 128 + N when signal N ended it; the capabilities are put back all the same, and --try-restart is left out.",
         ),
-        files: &[],
-        environment: &[COLOUR],
-        see_also: &[("swapbin", 8), ("setcap", 8), ("capabilities", 7), ("upswap", 7)],
+        files: &[(
+            "/var/lib/upswap/.setcap-keep/PID-TIME.save",
+            "What a run has to put back. It is gone when that is done; --restore without FILE takes those that killed runs left.",
+        )],
+        environment: &[STATE_DIR, COLOUR],
+        see_also: &[("swapbin", 8), ("setcap", 8), ("getfattr", 1), ("capabilities", 7), ("upswap", 7)],
     },
     Page {
         tool: "rollback",
         section: 8,
         command: rollback::Args::command,
         examples: rollback::EXAMPLES,
+        verdicts: &[],
+        json: answers::ROLLBACK,
         exits: &[
             (
                 Exit::Done,
-                "Done: the files of before are in place, or the guarded COMMAND succeeded and its change is committed.",
+                "Done: the files of before are in place and, unless --no-restart said otherwise, proven to run; or the guarded COMMAND succeeded and its change is committed; or no trial was left to take back.",
             ),
-            (Exit::No, "There is nothing to go back to; nothing was changed."),
+            (
+                Exit::No,
+                "There is nothing to go back to, no such generation, or its backup is not good. Nothing was changed.",
+            ),
             USAGE,
-            (Exit::CouldNot, "Could not; nothing was changed."),
-            (Exit::Changed, "Could not go all the way back: the message ends with the command that mends it."),
+            (Exit::CouldNot, "Could not; nothing was changed. Under --guard: COMMAND could not be started."),
+            (
+                Exit::Changed,
+                "Could not go all the way back, or what is back is not healthy: the message ends with the command that mends it.",
+            ),
             (
                 Exit::TakenBack,
-                "The guarded COMMAND failed, and its change was taken back: the old generation is proven to run.",
+                "The guarded COMMAND failed, or the guard was told to end, and its change was taken back: the old generation is proven to run. Units that did not run before are left stopped.",
             ),
-            (Exit::NotNow, "Another change of this NAME holds the lock."),
+            (Exit::NotNow, "Another change of this NAME holds the lock; it is named."),
         ],
-        passes_on: Some("When the guarded COMMAND fails before it changed anything, its exit status is passed on."),
-        files: &[BACKUPS, STATE, LOCKS],
-        environment: &[STATE_DIR, COLOUR],
+        passes_on: Some(
+            "When the guarded COMMAND ends and has changed nothing, its exit status is passed on, 128 + N when signal N ended it.",
+        ),
+        files: &[BACKUPS, BAK, KEPT, STATE, LOCKS],
+        environment: &[
+            (
+                "UPSWAP_NAME, UPSWAP_LOCK_FD, UPSWAP_STATE_DIR",
+                "Set by --guard for COMMAND: the NAME, the descriptor of its lock, and the state folder. See upswap(7).",
+            ),
+            STATE_DIR,
+            COLOUR,
+        ],
         see_also: &[("swapbin", 8), ("svc-wait", 1), ("upswap", 7)],
     },
 ];
@@ -256,6 +386,8 @@ impl Page {
             .and_then(|()| self.synopsis().to_writer(&mut page))
             .and_then(|()| man.render_description_section(&mut page))
             .and_then(|()| man.render_options_section(&mut page))
+            .and_then(|()| self.verdict_section().to_writer(&mut page))
+            .and_then(|()| self.json_section().to_writer(&mut page))
             .and_then(|()| entries("ENVIRONMENT", self.environment).to_writer(&mut page))
             .and_then(|()| entries("FILES", self.files).to_writer(&mut page))
             .and_then(|()| self.exit_status().to_writer(&mut page))
@@ -275,6 +407,36 @@ impl Page {
                 roff.control("br", []);
             }
             roff.text([bold(self.tool), roman(form.strip_prefix(self.tool).unwrap_or(form))]);
+        }
+        roff
+    }
+
+    fn verdict_section(&self) -> Roff {
+        let mut roff = Roff::new();
+        if !self.verdicts.is_empty() {
+            roff.control("SH", ["VERDICTS"]);
+        }
+        for (name, said) in self.verdicts {
+            roff.control("TP", []).text([bold(name.to_string())]).text([roman(*said)]);
+        }
+        roff
+    }
+
+    fn json_section(&self) -> Roff {
+        let mut roff = Roff::new();
+        roff.control("SH", ["JSON"]);
+        roff.text([
+            roman("With"),
+            bold(" --json "),
+            roman("one object is printed: with the members schema, tool and exit, see upswap(7); with error when there is no answer, and otherwise with these."),
+        ]);
+        for (when, members) in self.json {
+            if !when.is_empty() {
+                roff.control("PP", []).text([roman(*when)]);
+            }
+            for (term, said) in *members {
+                roff.control("TP", []).text([italic(*term)]).text([roman(*said)]);
+            }
         }
         roff
     }

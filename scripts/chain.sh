@@ -70,16 +70,35 @@ make_work_folder() {
     trap 'exit 143' TERM
 }
 
+# signed_name SOURCE@SELECTOR: the name of what KEY has signed: the list or, without one, the asset.
+signed_name() {
+    case $SUMS,$ASSET,$1 in
+    ,,http://* | ,,https://*)
+        address=${1%%\?*}
+        address=${address##*/}
+        printf '%s\n' "${address%@*}"
+        ;;
+    ,,*)
+        # Which asset is for this host is fetch's to say.
+        # shellcheck disable=SC2086
+        asset=$(fetch $loudness "$1") || exit $?
+        printf '%s\n' "${asset##*/}"
+        ;;
+    *) printf '%s\n' "${SUMS:-$ASSET}" ;;
+    esac
+}
+
 # fetch_and_verify SELECTOR: the verified files, a line each, in $work/files. Ends with the first failing code.
 fetch_and_verify() {
-    set -- "$SOURCE${1:+@$1}" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${SIG:+--sig "$SIG"}
+    set -- "$SOURCE${1:+@$1}"
+    signature=$SIG
     if [ -n "$KEY" ] && [ -z "$SIG" ]; then
-        # verify's own default, which fetch is told so that the signature comes along.
-        if [ -n "$SUMS" ]; then
-            SIG=$SUMS.minisig
-            set -- "$@" --sig "$SIG"
-        fi
+        # Where verify looks when it is not told, so fetch must bring it along.
+        signature=$(signed_name "$1") || exit $?
+        [ -n "$SUMS$ASSET" ] || ASSET=$signature
+        signature=$signature.minisig
     fi
+    set -- "$@" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${signature:+--sig "$signature"}
     # shellcheck disable=SC2086
     fetch $loudness "$@" >"$work/assets" || exit $?
     set -- ${SUMS:+--sums "$SUMS"} ${KEY:+--minisign "$KEY"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}

@@ -43,8 +43,6 @@ Examples:
 #[command(
     name = "fetch",
     version = upswap::report::VERSION,
-    about,
-    long_about,
     after_help = EXAMPLES,
     disable_help_flag = true,
     disable_version_flag = true
@@ -53,13 +51,13 @@ pub struct Args {
     /// Where from, and which release
     #[arg(value_name = "SOURCE")]
     pub source: OsString,
-    /// Fetch the one asset of this name; * and {version} {tag} {os} {arch} {goarch} {target} {libc} may stand in it [default: the one that fits]
+    /// Fetch the one asset of this name; * and {version} {tag} {os} {arch} {goarch} {target} {libc} may stand in it; repeatable [default: the one that fits]
     #[arg(long = "asset", value_name = "PATTERN")]
     pub assets: Vec<Pattern>,
-    /// Fetch this checksum list too and leave it beside the assets
+    /// Fetch this checksum list too, a PATTERN as for --asset, and leave it beside the assets; repeatable
     #[arg(long, value_name = "NAME")]
     pub sums: Vec<Pattern>,
-    /// Fetch this signature too and leave it beside the assets
+    /// Fetch this signature too, likewise
     #[arg(long, value_name = "NAME")]
     pub sig: Vec<Pattern>,
     /// Folder for the files [default: one for the release, below the cache]

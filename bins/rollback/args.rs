@@ -11,7 +11,7 @@ use upswap::words::name::Name;
 /// The examples of --help and of the man page.
 pub const EXAMPLES: &str = "\
 Examples:
-  Go back to the generation before, files and units, restart, and prove that it runs:
+  Go back to the files and units of before, restart, and prove that it runs:
     rollback runed
   See what there is to go back to, and go there:
     rollback --list runed
@@ -22,7 +22,7 @@ Examples:
     rollback --guard runed -- sh -ec '
       swapbin --unverified --unit runed.service ./runed /usr/local/bin/runed
       svc-wait runed --stable 10s -- systemctl restart runed'
-  Settle what killed chains left behind:
+  Take back what killed chains left on trial (--list shows it):
     rollback --pending";
 
 /// Go back to an earlier generation, and prove that it runs
@@ -31,10 +31,11 @@ Examples:
 /// units again, restarts the services that were running, and proves them healthy with the probes that svc-wait was last asked for.
 /// While a trial is open it ends the trial, and that is all it does.
 ///
-/// rollback PATH lets PATH and the .FILE.bak beside it change places. It needs no state.
+/// rollback PATH lets PATH and the .FILE.bak beside it change places. It needs no state, and restarts nothing.
 ///
 /// rollback --guard NAME runs COMMAND under the lock of NAME. When COMMAND succeeds, what swapbin changed in it is committed.
-/// When it fails or the guard is told to end, everything is taken back, and the guard ends with 5.
+/// When it fails or the guard is told to end, everything is taken back, and the guard ends with 5. When swapbin changed
+/// nothing in it, its exit status is passed on.
 #[derive(Parser, Debug)]
 #[command(name = "rollback", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 #[command(

@@ -12,7 +12,7 @@ Examples:
   Install a build by hand without losing its capability:
     setcap-keep /usr/local/bin/runed -- \\
       install -m 0755 ./runed /usr/local/bin/runed
-  The same around a package upgrade, the service restarted once the capability is back:
+  The same around a package upgrade; the service restarts after it:
     setcap-keep /usr/bin/runed --try-restart runed.service -- \\
       apt-get install -y runed
   Save now, put back later:
@@ -41,17 +41,17 @@ pub struct Args {
     #[arg(value_name = "COMMAND", last = true)]
     pub command: Vec<OsString>,
     /// Restart this unit after COMMAND and the capabilities, if it is active
-    #[arg(long, value_name = "UNIT", requires = "command", conflicts_with_all = ["save", "restore"])]
+    #[arg(long, value_name = "UNIT", requires = "command")]
     pub try_restart: Option<String>,
     /// Print the capabilities of every PATH, in the form of getfattr --dump
     #[arg(long)]
     pub save: bool,
     /// Put back the capabilities of a save [default: those that an interrupted run left]
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
+    #[allow(clippy::option_option)] // Given without a value, given with one, or not given.
     pub restore: Option<Option<PathBuf>>,
     /// Say what would be kept, run nothing
-    #[arg(short = 'n', long, requires = "command", conflicts_with_all = ["save", "restore"])]
+    #[arg(short = 'n', long, requires = "command")]
     pub dry_run: bool,
     #[command(flatten)]
     pub common: Common,

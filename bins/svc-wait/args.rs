@@ -29,6 +29,9 @@ Examples:
 /// ExecStart= names, no process of it runs the file that was there before, every probe is answered, and all of this holds
 /// for the whole hold-down without a restart. Anything else is unhealthy, has a name (crashed, start-limit, never-ready,
 /// wrong-binary …), and comes with the last journal lines of this run.
+///
+/// A COMMAND that fails is never healthy (job-failed); its own exit status is not passed on. Under a guard, see
+/// rollback(8), UNIT, the probes, the times and the verdict are recorded, and every way back proves the same.
 #[derive(Parser, Debug)]
 #[command(
     name = "svc-wait",

@@ -12,7 +12,7 @@ use upswap::words::name::Name;
 /// The examples of --help and of the man page.
 pub const EXAMPLES: &str = "\
 Examples:
-  Put a build in place by hand, keeping owner, mode and capabilities of the file it replaces:
+  Put a build in place by hand; owner, mode and capabilities stay as they were:
     swapbin ./runed /usr/local/bin/runed
   Put what verify printed into a folder, as one change, inside a guarded chain:
     verify --sums SHA256SUMS --extract rune,runed rune.tar.gz |
@@ -76,7 +76,7 @@ pub struct Args {
     /// Generations to keep, the one in place included [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub keep: Option<u16>,
-    /// Leave the change on trial for --commit; a reboot or rollback takes it back
+    /// Leave the change on trial: --commit keeps it, rollback NAME takes it back
     #[arg(long)]
     pub trial: bool,
     /// Under a guard, take files that verify did not put into the store

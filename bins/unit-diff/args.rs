@@ -14,8 +14,6 @@ Examples:
     unit-diff /etc/systemd/system/runed.service ./runed.service
   Only what would be lost:
     unit-diff runed.service ./runed.service | grep '^LOSES'
-
-Exit status: 0 the same to systemd, 1 different, 2 usage, 3 could not.
 ";
 
 /// Say what would change if NEW took the place of OLD, in systemd's meaning

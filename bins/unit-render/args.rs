@@ -10,7 +10,7 @@ use upswap::words::unit::render::Value;
 /// Examples that work as printed.
 pub const EXAMPLES: &str = "\
 Examples:
-  The unit that a new release prints, for the user, binary and configuration of the one that is loaded:
+  The unit that a new release prints, filled in like the one that is loaded:
     unit-render --like runed.service -- ./runed print-systemd
   The same with a word of your own:
     unit-render --like runed.service -- \\
@@ -18,8 +18,6 @@ Examples:
   From a template with '{{BINARY}}' and '{{USER}}' in it:
     unit-render --template runed.service.in \\
       --set BINARY=/usr/local/bin/runed --set USER=rune
-
-Exit status: 0 rendered, 2 usage, 3 could not.
 ";
 
 /// Print a unit's text, from the program it is for or from a template; nothing is written anywhere

@@ -16,7 +16,7 @@ use crate::words::exit::{Exit, Stop};
 /// The options every tool has.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Print the answer as one JSON object (its form: upswap(7), "JSON")
+    /// Print the answer as one JSON object (its form: JSON in the man page)
     #[arg(long, global = true, help_heading = "Common options")]
     pub json: bool,
     /// Say nothing but errors

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
+use upswap::sys::lock::{GUARD_FD, GUARD_NAME};
 use upswap::words::exit::Exit;
+use upswap::words::verdict::Name;
 
+mod answers;
 #[path = "../../man/pages.rs"]
 mod pages;
 mod shell;
@@ -49,10 +52,45 @@ fn the_exit_codes_of_the_overview_are_those_of_the_code() {
 }
 
 #[test]
+fn every_verdict_has_its_meaning_in_the_page() {
+    // serde names all that it knows when it is asked for one that it does not know.
+    let known = serde_json::from_str::<Name>("\"?\"").unwrap_err().to_string();
+    let known: BTreeSet<_> = known.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    assert!(known.len() > 20, "{known:?}");
+    let page = PAGES.iter().find(|page| page.tool == "svc-wait").unwrap();
+    assert_eq!(page.verdicts.iter().map(|(name, _)| name.to_string()).collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn every_variable_that_the_code_reads_stands_in_the_overview() {
+    let page = read("man/upswap.7");
+    let documented = section(&page, "ENVIRONMENT").join(" ");
+    let documented: BTreeSet<_> = documented.split([' ', ',']).collect();
+    let mut found = BTreeSet::from([GUARD_NAME.to_owned(), GUARD_FD.to_owned()]);
+    let mut folders = vec![root().join("lib/src"), root().join("bins")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for call in ["var(\"", "var_os(\"", " get(\""] {
+                let names = text.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+                found.extend(names.filter(|name| is_variable(name)).map(str::to_owned));
+            }
+        }
+    }
+    assert!(["UPSWAP_ROOT", "NO_COLOR", "https_proxy"].iter().all(|name| found.contains(*name)), "{found:?}");
+    let missing: Vec<_> = found.iter().filter(|name| !documented.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "not in the ENVIRONMENT of upswap(7): {missing:?}");
+}
+
+#[test]
 fn every_example_of_a_help_is_a_command_line_that_the_tool_takes() {
     for page in &PAGES {
-        // --help is wrapped to the terminal; a command that is wrapped can't be pasted.
-        let wide = page.examples.lines().find(|line| line.starts_with("    ") && line.chars().count() >= 80);
+        // --help is wrapped to the terminal; a command that is wrapped can't be pasted, and a sentence loses its indent.
+        let wide = page.examples.lines().find(|line| line.chars().count() >= 80);
         assert!(wide.is_none(), "{}: {wide:?} is too wide", page.tool);
         let commands = shell::commands(&indented(page.examples));
         assert!(commands.iter().any(|words| words[0] == page.tool), "{}: no example of its own", page.tool);
@@ -143,6 +181,12 @@ fn upswap_commands() -> BTreeSet<String> {
     let help = Command::new(root().join("scripts/upswap")).arg("help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// Whether `name` is spelled like an environment variable: all in one case, no blank, no hyphen.
+fn is_variable(name: &str) -> bool {
+    let all = |case: fn(&u8) -> bool| name.bytes().all(|b| case(&b) || b == b'_');
+    name.len() > 1 && (all(u8::is_ascii_uppercase) || name.ends_with("_proxy"))
 }
 
 /// The long option that a line of `--help` is about, if it is about one.

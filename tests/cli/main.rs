@@ -1,4 +1,4 @@
-//! The cli tests.
+//! The cli tests: every tool as a process of its own, on a host of its own in a temporary folder.
 
 mod docs;
 mod fetch;
@@ -9,11 +9,12 @@ mod setcap_keep;
 mod streams;
 mod svc_wait;
 mod swapbin;
+mod unit_diff;
+mod unit_render;
+mod upgrade;
 mod verify;
 
 #[path = "../support/host.rs"]
 mod host;
 #[path = "../support/http.rs"]
 mod http;
-mod unit_diff;
-mod unit_render;

@@ -49,9 +49,11 @@ impl Coded for WaitError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotOneUnit(_) => Exit::Usage,
+            Self::Systemd(SystemdError::Tool { source: ToolError::Deadline { .. }, .. }) | Self::Unjudged { .. } => {
+                Exit::Deadline
+            }
             Self::Systemd(e) => e.exit(),
             Self::Command(stop) => stop.exit,
-            Self::Unjudged { .. } => Exit::Deadline,
         }
     }
 }

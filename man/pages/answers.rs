@@ -1,0 +1,260 @@
+//! What the tools answer programs with: svc-wait's verdicts, and the members of each tool's `--json` object.
+//!
+//! `tests/cli/docs/answers.rs` compares the members with what the tools print, a member by its way there.
+
+use upswap::words::verdict::Name;
+
+use super::{Entry, Members};
+
+/// svc-wait's verdicts. `tests/cli/docs.rs` compares the names with those of the code.
+pub const VERDICTS: [(Name, &str); 29] = [
+    (
+        Name::Healthy,
+        "It ran the right executable through the whole hold-down without a restart, and every probe was answered.",
+    ),
+    (Name::Crashed, "The main process ended with a failure or by a signal."),
+    (Name::CrashLoop, "It ended so more than once, and systemd starts it again and again."),
+    (
+        Name::StartLimit,
+        "systemd starts it no more: it failed StartLimitBurst= times. 'systemctl reset-failed' allows it again.",
+    ),
+    (
+        Name::ExecFailed,
+        "systemd could not execute it: the file, the user, the working directory or the like (exit status 200 to 245, see systemd.exec(5)).",
+    ),
+    (Name::StartFailed, "A command of ExecStartPre= or ExecStartPost= failed."),
+    (Name::Resources, "systemd lacked something that the unit needs, such as a file of EnvironmentFile=."),
+    (Name::Exited, "The main process ended with success, and the service should have kept running."),
+    (Name::Protocol, "The main process ended before it said that it was ready (Type=notify, Type=forking)."),
+    (Name::NeverReady, "It was not up in time: at --timeout it was still starting, or TimeoutStartSec= ended it."),
+    (Name::Hang, "It runs, and a probe got no answer at all."),
+    (Name::ProbeFailed, "It runs, and a probe got a wrong answer or a refusal."),
+    (Name::Watchdog, "systemd ended it: WatchdogSec= passed without a sign of life."),
+    (Name::OomKilled, "The kernel or systemd-oomd ended it for want of memory."),
+    (Name::Timeout, "It was up, and systemd ended it on a timeout (RuntimeMaxSec=, TimeoutStopSec=)."),
+    (Name::StopTimedOut, "The old process did not stop in time."),
+    (
+        Name::WrongBinary,
+        "The main process runs another executable than it should: the file that was replaced, or another one than ExecStart= or --exe names.",
+    ),
+    (Name::OldProcess, "The main process is the right one; another process of the unit still runs the replaced file."),
+    (Name::StaleUnit, "The unit file was changed and systemd still has the old one: 'systemctl daemon-reload'."),
+    (
+        Name::NotProvable,
+        "Which executable runs can't be proven: ExecStart= names a script or a wrapper. Name the executable with --exe.",
+    ),
+    (
+        Name::Unreadable,
+        "/proc or the control group could not be read, mostly for want of privileges. The exit status is 124.",
+    ),
+    (Name::Masked, "The unit is masked. COMMAND was not run."),
+    (Name::NotFound, "There is no such unit. Before COMMAND this means that COMMAND was not run."),
+    (Name::BadSetting, "systemd could not load the unit file."),
+    (Name::ConditionFailed, "A condition or an assertion of the unit does not hold, so nothing was started."),
+    (Name::JobFailed, "COMMAND failed, and the unit shows no other reason."),
+    (Name::Restarted, "Something else restarted the unit in the hold-down."),
+    (Name::Stopped, "Something ended the main process by a signal, and the unit is down without a failure."),
+    (Name::Inactive, "The unit is not running."),
+];
+
+/// The members of fetch's object when it fetched.
+const FETCHED: &[Entry] = &[
+    ("source", "SOURCE as it was given, without secrets."),
+    ("tag", "The release's tag; null where the source has none."),
+    ("version", "The tag as a version, without a leading v; null likewise."),
+    ("assets", "The assets, in the order asked for."),
+    ("assets[].name", "The asset's name in the release."),
+    ("assets[].path", "Where it is now."),
+    ("assets[].size", "Its size in bytes."),
+    ("assets[].digest", "The SHA-256 of what was received, in hexadecimal digits."),
+    ("assets[].url", "Where it came from: an address without secrets, or a path."),
+    ("sidecars", "The files of --sums and --sig."),
+    ("sidecars[].name, sidecars[].path, sidecars[].size, sidecars[].digest, sidecars[].url", "As for assets."),
+];
+
+/// fetch's.
+pub const FETCH: Members = &[
+    ("When files were fetched:", FETCHED),
+    (
+        "With --list:",
+        &[
+            ("source", "As above."),
+            ("releases", "The releases, the highest version first."),
+            ("releases[].tag, releases[].version", "As above."),
+            ("releases[].prerelease", "Whether it is a pre-release."),
+            (
+                "releases[].published",
+                "When it was published, in seconds since 1970-01-01 UTC; null where that is not known.",
+            ),
+            ("releases[].assets", "The names of its assets."),
+        ],
+    ),
+];
+
+/// verify's.
+pub const VERIFY: Members = &[(
+    "",
+    &[
+        ("files", "One object for each FILE, in their order."),
+        ("files[].file", "The FILE as it was given."),
+        ("files[].digest", "Its SHA-256, in hexadecimal digits."),
+        ("files[].size", "Its size in bytes."),
+        (
+            "files[].strength",
+            "How much was proven: integrity (an unsigned list has it), pinned (its digest was given), or authentic (the owner of the key signed it).",
+        ),
+        ("files[].proven", "What was proven, one sentence each."),
+        ("files[].stored", "What of it is in the store now; empty with --check."),
+        ("files[].stored[].name", "The name in the store."),
+        ("files[].stored[].path", "The path in the store, which is printed without --json."),
+        ("files[].stored[].digest", "The SHA-256 of the stored file."),
+        ("files[].stored[].size", "Its size in bytes."),
+    ],
+)];
+
+/// unit-render's.
+pub const UNIT_RENDER: Members = &[(
+    "",
+    &[
+        ("unit", "The unit's text."),
+        ("from", "Where it came from: an object with one of these two."),
+        ("from.command", "BIN and the words it was called with, those of --like included."),
+        ("from.template", "The template."),
+    ],
+)];
+
+/// unit-diff's.
+pub const UNIT_DIFF: Members = &[(
+    "",
+    &[
+        ("same", "Whether systemd would see the same unit."),
+        ("old, new", "The two units."),
+        ("old.name, new.name", "The file's path, the unit's name, or 'standard input'."),
+        (
+            "old.fragment, old.drop_ins, new.fragment, new.drop_ins",
+            "The unit file and the drop-ins, for a unit that systemd has loaded.",
+        ),
+        (
+            "old.need_daemon_reload, new.need_daemon_reload",
+            "Whether the files have changed since systemd read them; likewise.",
+        ),
+        ("changes", "The differences, in the order in which they are printed without --json."),
+        ("changes[].class", "adds, changes or loses."),
+        ("changes[].section, changes[].key", "Where it is."),
+        (
+            "changes[].part",
+            "What of the value differs, when not the whole: a variable, a flag, program, prefix or order.",
+        ),
+        ("changes[].old, changes[].new", "What each unit says; missing where it says nothing."),
+    ],
+)];
+
+/// svc-wait's.
+pub const SVC_WAIT: Members = &[(
+    "",
+    &[
+        ("unit", "The unit that was judged."),
+        ("healthy", "True for the verdict healthy alone."),
+        ("name", "The verdict, one of VERDICTS."),
+        ("text", "The evidence, on one line."),
+        ("pid", "The main process when it was last seen; null when there was none."),
+        ("invocation", "systemd's InvocationID= of the run that was judged; null likewise."),
+        ("times", "How long things took, in milliseconds."),
+        ("times.job_ms", "COMMAND; null when there was none, or when it was not run."),
+        (
+            "times.healthy_ms",
+            "From the end of COMMAND, or from the start without one, until first healthy; null when it never was.",
+        ),
+        ("times.total_ms", "From the start to the verdict."),
+        ("journal", "The last journal lines of this run; none when it is healthy."),
+    ],
+)];
+
+/// swapbin's.
+pub const SWAPBIN: Members = &[(
+    "",
+    &[
+        ("name", "The NAME that the files belong to."),
+        ("changed", "The destinations that changed, or would with -n; empty when none did."),
+        ("generation", "The generation that is in place now; null when NAME has none yet."),
+        ("on_trial", "Whether that generation is on trial."),
+    ],
+)];
+
+/// setcap-keep's.
+pub const SETCAP_KEEP: Members = &[(
+    "",
+    &[
+        ("kept", "One object for each PATH."),
+        ("kept[].path", "The path, made absolute."),
+        ("kept[].capabilities", "Its capabilities as cap_to_text(3) writes them; null when it has none."),
+        ("kept[].restored", "Whether they had to be put back."),
+    ],
+)];
+
+/// rollback's.
+pub const ROLLBACK: Members = &[
+    (
+        "After rollback NAME, and under outcome taken-back:",
+        &[
+            ("back", "Where the way back led."),
+            ("back.name", "The NAME."),
+            ("back.generation", "The generation in place now."),
+            ("back.changed", "The paths that changed."),
+            (
+                "back.proven",
+                "The units that are proven to run it: a verdict for each, with the members that svc-wait(1) tells of.",
+            ),
+            ("back.stopped", "The units that were not running before, and are not now."),
+        ],
+    ),
+    (
+        "After rollback -n NAME:",
+        &[
+            ("would", "What would be done."),
+            ("would.name, would.generation", "As in back."),
+            ("would.units", "The units that belong to NAME."),
+        ],
+    ),
+    (
+        "After rollback PATH:",
+        &[
+            ("path", "The path."),
+            ("backup", "The .FILE.bak that it changed places with."),
+            ("units", "The units of the NAME that has the path; empty when none is known."),
+        ],
+    ),
+    (
+        "After rollback --guard:",
+        &[
+            ("outcome", "nothing-changed, committed or taken-back."),
+            ("generation", "The generation that was committed."),
+            ("name, command", "With -n, instead of these: the NAME, and the words of COMMAND."),
+        ],
+    ),
+    ("After rollback --pending:", &[("settled", "The trials that were taken back: for each an object like back.")]),
+    (
+        "After rollback --list, and rollback -n --pending for the names on trial:",
+        &[
+            ("names", "One object for each NAME."),
+            ("names[].name", "The NAME."),
+            ("names[].current", "The generation in place; while a trial is open, the one before it."),
+            ("names[].trial", "The open trial; null when there is none."),
+            ("names[].trial.generation", "The generation on trial."),
+            ("names[].trial.home", "The generation that it would go back to."),
+            ("names[].trial.opened, names[].trial.age_s", "When it was opened (RFC 3339), and how many seconds ago."),
+            ("names[].locked_by", "Who is at work on it now; null when nobody is."),
+            ("names[].units", "The units that belong to it."),
+            ("names[].generations", "Its generations, the newest first."),
+            ("names[].generations[].generation", "Its number."),
+            (
+                "names[].generations[].version",
+                "Its version; null where none is known, as for files that were found in place.",
+            ),
+            ("names[].generations[].verdict", "unproven, proven or unhealthy."),
+            ("names[].generations[].why", "Why it is unhealthy; null otherwise."),
+            ("names[].generations[].time", "When it was made (RFC 3339)."),
+            ("names[].generations[].files", "Its paths."),
+        ],
+    ),
+];

@@ -1,0 +1,77 @@
+//! `upswap upgrade --plan`, as far as it goes without systemd: what it fetches, and what it holds it against.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use fs_err as fs;
+
+/// A shelf of releases that the real minisign has signed, and a host in a folder.
+struct Shelf(tempfile::TempDir);
+
+impl Shelf {
+    fn new() -> Self {
+        let shelf = Self(tempfile::tempdir().unwrap());
+        fs::create_dir_all(shelf.path("releases/v1.0.0")).unwrap();
+        fs::create_dir_all(shelf.path("bin")).unwrap();
+        shelf.minisign(&["-G", "-W", "-p", "web.pub", "-s", "web.sec"]);
+        shelf
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn minisign(&self, arguments: &[&str]) {
+        let run = Command::new("minisign").current_dir(&self.0).args(arguments).stdin(Stdio::null()).output();
+        let output = run.expect("these tests need the real minisign program: install the package minisign");
+        assert!(output.status.success(), "minisign {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Puts a script on the shelf, with its signature beside it.
+    fn signed(self, name: &str) -> Self {
+        let file = format!("releases/v1.0.0/{name}");
+        fs::write(self.path(&file), "#!/bin/sh\n").unwrap();
+        self.minisign(&["-S", "-s", "web.sec", "-m", &file]);
+        self
+    }
+
+    /// `upswap upgrade web --plan` with the key, for `source` and more flags.
+    fn plan(&self, source: &Path, flags: &[&str]) -> Output {
+        let tools = Path::new(assert_cmd::cargo::cargo_bin!("swapbin")).parent().unwrap();
+        // The scripts look below the target folder for the tools that this very test run has built.
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/upgrade"));
+        command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", tools.display()));
+        command.env("UPSWAP_ROOT", self.0.path());
+        command.args(["web", "--plan", "--skip-restart", "--extract", "web", "--bin-dir"]).arg(self.path("bin"));
+        command.arg("--key").arg(self.path("web.pub")).arg("--source").arg(source).args(flags);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+}
+
+fn says(output: &Output, code: i32, part: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(part), "'{part}' is not in: {stderr}");
+}
+
+#[test]
+fn a_key_without_a_list_takes_the_signature_of_the_asset() {
+    let shelf = Shelf::new().signed("web-1.0.0");
+    let releases = shelf.path("releases");
+    let would = format!("would replace {}", shelf.path("bin/web").display());
+    says(&shelf.plan(&releases, &["--asset", "web-{version}"]), 0, &would);
+    says(&shelf.plan(&releases, &["--asset", "web-*0"]), 0, &would);
+    says(&shelf.plan(&releases.join("v1.0.0/web-1.0.0"), &[]), 0, &would);
+    fs::rename(releases.join("v1.0.0/web-1.0.0.minisig"), releases.join("v1.0.0/other.minisig")).unwrap();
+    says(&shelf.plan(&releases, &["--asset", "web-{version}", "--sig", "other.minisig"]), 0, &would);
+    says(&shelf.plan(&releases, &["--asset", "web-{version}"]), 1, "web-1.0.0.minisig");
+}
+
+#[test]
+fn a_key_without_a_list_and_without_an_asset_takes_what_fits_this_host() {
+    let name = format!("web_linux_{}", std::env::consts::ARCH);
+    let shelf = Shelf::new().signed(&name);
+    says(&shelf.plan(&shelf.path("releases"), &[]), 0, "would replace");
+    fs::write(shelf.path(&format!("releases/v1.0.0/{name}")), "#!/bin/sh\n# another\n").unwrap();
+    says(&shelf.plan(&shelf.path("releases"), &[]), 1, "does not hold");
+}
