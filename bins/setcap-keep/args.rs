@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(value_name = "COMMAND", last = true)]
     pub command: Vec<OsString>,
     /// Restart this unit after COMMAND and the capabilities, if it is active
-    #[arg(long, value_name = "UNIT", requires = "command")]
+    #[arg(long, value_name = "UNIT", requires = "command", conflicts_with_all = ["save", "restore"])]
     pub try_restart: Option<String>,
     /// Print the capabilities of every PATH, in the form of getfattr --dump
     #[arg(long)]
@@ -51,7 +51,7 @@ pub struct Args {
     #[allow(clippy::option_option)] // Given without a value, given with one, or not given.
     pub restore: Option<Option<PathBuf>>,
     /// Say what would be kept, run nothing
-    #[arg(short = 'n', long, requires = "command")]
+    #[arg(short = 'n', long, requires = "command", conflicts_with_all = ["save", "restore"])]
     pub dry_run: bool,
     #[command(flatten)]
     pub common: Common,
