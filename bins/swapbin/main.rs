@@ -63,5 +63,5 @@ fn answer(swapped: &Swapped) -> Answer {
     let fields = json!({
         "name": swapped.name, "changed": shown, "generation": swapped.generation, "on_trial": swapped.on_trial,
     });
-    paths.iter().fold(Answer::deed(Exit::Done), |answer, path| answer.line(path)).json(fields)
+    paths.iter().fold(Answer::deed(Exit::Done), Answer::line).json(fields)
 }

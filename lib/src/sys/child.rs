@@ -13,7 +13,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use super::terminal::Lent;
 
 /// How long COMMAND has after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,6 +43,8 @@ impl Ended {
 #[derive(Debug)]
 pub struct Endings {
     arrived: UnixStream,
+    /// A child has stopped or ended.
+    stirred: UnixStream,
 }
 
 impl Endings {
@@ -52,18 +56,26 @@ impl Endings {
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
             // The pipe only wakes; which signal it was does not matter to COMMAND, which gets SIGTERM.
         }
-        Ok(Self { arrived })
+        let (stirred, wake) = UnixStream::pair()?;
+        stirred.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGCHLD, wake)?;
+        Ok(Self { arrived, stirred })
     }
 
     fn take(&mut self) -> bool {
         let mut bytes = [0; 64];
         matches!(self.arrived.read(&mut bytes), Ok(n) if n > 0)
     }
+
+    fn take_stirred(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        matches!(self.stirred.read(&mut bytes), Ok(n) if n > 0)
+    }
 }
 
 /// Runs `command` in a process group of its own, with `environment` added, and waits for its end.
 ///
-/// A signal to end is passed on to the whole group, which is killed ten seconds later. When COMMAND fails, what is left of
+/// It has the terminal, if this process has, and can't be put aside there. A signal to end is passed on to the whole group, which is killed ten seconds later. When COMMAND fails, what is left of
 /// its group is killed: nothing of it may still be at work while its doings are taken back.
 pub fn run(command: &[OsString], environment: &[(&str, OsString)], endings: &mut Endings) -> io::Result<Ended> {
     let (program, arguments) = split(command)?;
@@ -76,13 +88,14 @@ pub fn run(command: &[OsString], environment: &[(&str, OsString)], endings: &mut
     let group = Pid::from_raw(child.id().cast_signed());
     let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
 
+    let lent = Lent::to(group);
     let mut asked_to_end = None;
     let mut kill_at = None;
     loop {
         let timeout = kill_at.map(|at: Instant| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        let mut waiting =
-            [PollFd::new(&exit, PollFlags::IN), PollFd::from_borrowed_fd(endings.arrived.as_fd(), PollFlags::IN)];
+        let mut waiting = [exit.as_fd(), endings.arrived.as_fd(), endings.stirred.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut waiting, timeout.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
@@ -90,9 +103,17 @@ pub fn run(command: &[OsString], environment: &[(&str, OsString)], endings: &mut
         if waiting[0].revents().contains(PollFlags::IN) {
             break;
         }
+        if endings.take_stirred()
+            && let Some(lent) = &lent
+            && let Ok(WaitStatus::Stopped(..)) = waitid(Id::Pid(group), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG)
+        {
+            lent.go_on();
+        }
         if endings.take() && asked_to_end.is_none() {
             asked_to_end = Some(SIGTERM);
             let _ = killpg(group, Signal::SIGTERM);
+            // Who is stopped can't obey.
+            let _ = killpg(group, Signal::SIGCONT);
             kill_at = Some(Instant::now() + GRACE);
         }
         if kill_at.is_some_and(|at| at <= Instant::now()) {

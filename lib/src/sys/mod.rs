@@ -19,6 +19,7 @@ pub mod net;
 pub mod say;
 pub mod signals;
 pub mod systemd;
+mod terminal;
 pub mod tool;
 
 /// The machine: where its state, its locks and its tools are.
