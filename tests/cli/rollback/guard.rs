@@ -185,10 +185,11 @@ fn a_command_that_shrugs_off_the_signal_is_not_committed() {
 /// Who is not in front of a terminal may not read it: apt-get's question or sudo's would stop the chain for ever.
 #[test]
 fn a_command_may_ask_at_the_terminal_and_can_t_be_put_aside_there() {
-    for (script, typed, code) in [
-        ("echo told; read line </dev/tty; test $line = hello; exit 3", "hello\n", 3),
-        ("echo told; kill -STOP $$; read line; exit 4", "hello\n", 4),
-        ("echo told; read line; exit 5", "\u{3}", 130),
+    // The last is ended by the terminal, or by the guard when it is still in front itself.
+    for (script, typed, codes) in [
+        ("echo told; read line </dev/tty; test $line = hello; exit 3", "hello\n", [3, 3]),
+        ("echo told; kill -STOP $$; read line; exit 4", "hello\n", [4, 4]),
+        ("echo told; read line; exit 5", "\u{3}", [130, 143]),
     ] {
         let host = Host::with_runed();
         let tool = host.tool("rollback");
@@ -201,7 +202,8 @@ fn a_command_may_ask_at_the_terminal_and_can_t_be_put_aside_there() {
         let mut keyboard = terminal.stdin.take().unwrap();
         let _out = told(&mut terminal);
         keyboard.write_all(typed.as_bytes()).unwrap();
-        assert_eq!(terminal.wait().unwrap().code(), Some(code), "{script}");
+        let code = terminal.wait().unwrap().code().unwrap();
+        assert!(codes.contains(&code), "{script}: {code}");
         drop(keyboard);
     }
 }
