@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use fs_err as fs;
 
-use crate::host::{Host, Ran, as_root, told};
+use crate::host::{Host, Ran, needs_root, told};
 
 /// `cap_net_bind_service=ep`, and `cap_chown=ip` for the user namespace whose root is user 1000.
 const NET_BIND: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -20,16 +20,14 @@ fn caps(path: impl AsRef<Path>) -> Option<Vec<u8>> {
 }
 
 /// A host on which `bin/runed` and `bin/rune` have capabilities, and a build without any waits in `src`.
-fn with_caps() -> Option<Host> {
-    if !as_root() {
-        return None;
-    }
+fn with_caps() -> Host {
+    needs_root();
     let host = Host::with_runed();
     host.file("bin/rune", "v1");
     host.file("src/runed", "v2");
     xattr::set(host.path("bin/runed"), "security.capability", &NET_BIND).unwrap();
     xattr::set(host.path("bin/rune"), "security.capability", &NAMESPACED).unwrap();
-    Some(host)
+    host
 }
 
 fn keeping(host: &Host, path: &str, script: &str) -> Ran {
@@ -77,7 +75,7 @@ fn install_cp_and_mv_lose_no_capability() {
         "cat src/runed >bin/runed",
         "cp -p src/runed bin/new; mv -f bin/new bin/runed; setfattr -n user.x -v y bin/runed",
     ] {
-        let Some(host) = with_caps() else { return };
+        let host = with_caps();
         keeping(&host, "bin/runed", script).is(0).prints("").says("DIR/bin/runed has cap_net_bind_service=ep again");
         assert_eq!(
             (host.text("bin/runed"), caps(host.path("bin/runed"))),
@@ -90,7 +88,7 @@ fn install_cp_and_mv_lose_no_capability() {
 
 #[test]
 fn what_command_does_otherwise_is_left_alone_and_its_code_passed_on() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     let ran = host.setcap_keep([
         "bin/runed",
         "bin/rune",
@@ -111,7 +109,7 @@ fn what_command_does_otherwise_is_left_alone_and_its_code_passed_on() {
 
 #[test]
 fn a_file_that_is_gone_is_told_and_its_capability_stays_saved() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     let ran = host
         .setcap_keep(["bin/runed", "bin/rune", "--", "sh", "-c", "rm bin/runed; cp src/runed bin/x; mv bin/x bin/rune"])
         .is(4);
@@ -134,7 +132,7 @@ fn a_file_that_is_gone_is_told_and_its_capability_stays_saved() {
 
 #[test]
 fn a_symlink_means_the_file_it_leads_to() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     symlink("runed", host.path("bin/current")).unwrap();
     let ran = keeping(&host, "bin/current", "install src/runed bin/runed").is(0);
     ran.says("bin/current is a symlink to runed; the file it leads to is meant");
@@ -158,7 +156,7 @@ fn what_is_no_regular_file_is_refused() {
 
 #[test]
 fn what_is_saved_is_restored_by_us_and_by_setfattr() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     let odd = host.path("bin").join(OsStr::from_bytes(b"o\xffdd =\\\n"));
     fs::copy(host.path("src/runed"), &odd).unwrap();
     xattr::set(&odd, "security.capability", &NET_BIND).unwrap();
@@ -198,7 +196,7 @@ fn what_is_saved_is_restored_by_us_and_by_setfattr() {
 
 #[test]
 fn the_json_answer_says_what_was_put_back() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     let arguments = ["--json", "bin/runed", "bin/rune", "src/runed", "--", "install", "src/runed", "bin/runed"];
     insta::assert_snapshot!(host.setcap_keep(arguments).is(0).stdout);
     let mut command = host.tool("setcap-keep");
@@ -210,7 +208,7 @@ fn the_json_answer_says_what_was_put_back() {
 
 #[test]
 fn what_a_killed_run_left_is_put_back_and_a_running_one_is_left_alone() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     let mut gate = host.gate("gate");
     let script = "install src/runed bin/runed; echo told; read line <gate";
     let mut run = host.tool("setcap-keep");
@@ -228,7 +226,7 @@ fn what_a_killed_run_left_is_put_back_and_a_running_one_is_left_alone() {
 
 #[test]
 fn the_unit_is_restarted_when_the_capabilities_are_back_and_only_then() {
-    let Some(host) = with_caps() else { return };
+    let host = with_caps();
     let with = |script: &str| host.setcap_keep(["bin/runed", "--try-restart", "runed", "--", "sh", "-c", script]);
     with("install src/runed bin/runed").is(0);
     assert_eq!(host.jobs(), ["try-restart -- runed.service"]);

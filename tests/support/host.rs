@@ -264,9 +264,10 @@ impl Ran {
     }
 }
 
-/// Whether this test may set owners, capabilities and trusted attributes.
-pub fn as_root() -> bool {
-    nix::unistd::geteuid().is_root()
+/// For a test that sets owners, capabilities or trusted attributes: without root it has to fail, not to pass unseen.
+#[track_caller]
+pub fn needs_root() {
+    assert!(nix::unistd::geteuid().is_root(), "this test sets owners or capabilities and needs root: sudo make test");
 }
 
 /// Waits until a script says `told WHAT` on its stdout, and gives WHAT and the rest. A script that ends first fails the test.

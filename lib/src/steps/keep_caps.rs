@@ -9,7 +9,7 @@ use fs_err as fs;
 use xattr::FileExt;
 
 use crate::sys::attrs::CAPABILITY;
-use crate::sys::child::{self, Ended, Endings, Group};
+use crate::sys::child::{self, Ended, Endings, Grip};
 use crate::sys::say::Say;
 use crate::sys::{Host, clock, durable, intake};
 use crate::words::exit::{Coded, Exit};
@@ -102,7 +102,7 @@ pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> R
     let written =
         durable::make_dirs(&folder(host), 0o755).and_then(|()| durable::replace(&save, &save::write(&saved), 0o600));
     written.map_err(|source| KeepError::Io { path: save.clone(), what: "the save can't be written", source })?;
-    let ended = match child::run(command, &[], Group::Ours, &mut endings) {
+    let ended = match child::run(command, &[], Grip::Asks, &mut endings) {
         Ok(ended) => ended,
         Err(e) => {
             let _ = fs::remove_file(&save);

@@ -1,20 +1,22 @@
 //! Running somebody's COMMAND to its end, whatever ends meanwhile: the terminal, the session, or the tool's patience.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use super::terminal::Lent;
 
 /// How long COMMAND has after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -42,6 +44,8 @@ impl Ended {
 #[derive(Debug)]
 pub struct Endings {
     arrived: UnixStream,
+    /// A child has stopped or ended.
+    stirred: UnixStream,
 }
 
 impl Endings {
@@ -53,56 +57,61 @@ impl Endings {
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
             // The pipe only wakes; which signal it was does not matter to COMMAND, which gets SIGTERM.
         }
-        Ok(Self { arrived })
+        let (stirred, wake) = UnixStream::pair()?;
+        stirred.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGCHLD, wake)?;
+        Ok(Self { arrived, stirred })
     }
 
     fn take(&mut self) -> bool {
         let mut bytes = [0; 64];
         matches!(self.arrived.read(&mut bytes), Ok(n) if n > 0)
     }
-}
 
-/// Whose process group COMMAND runs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// One of its own, so that all of it can be ended. It is not the terminal's foreground group, so it gets no terminal to
-    /// read from: reading would stop it for ever.
-    Own,
-    /// This process's, so that it can ask at the terminal as if it had been run without us.
-    Ours,
-}
-
-impl Group {
-    fn signal(self, child: Pid, signal: Signal) {
-        // Fails only when nobody is left, which is what was wanted.
-        let _ = match self {
-            Self::Own => killpg(child, signal),
-            Self::Ours => kill(child, signal),
-        };
+    fn take_stirred(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        matches!(self.stirred.read(&mut bytes), Ok(n) if n > 0)
     }
 }
 
-/// Runs `command`, with `environment` added, and waits for its end.
+/// How far this process goes to see COMMAND ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grip {
+    /// It is asked to end, no more: it may be a package manager in the middle of its work.
+    Asks,
+    /// It is killed ten seconds after it was asked, and when it fails, what it left running is killed too: nothing of it
+    /// may still be at work while its doings are taken back.
+    Kills,
+}
+
+/// Runs `command` in a process group of its own, with `environment` added, and waits for its end.
 ///
-/// A signal to end is passed on as SIGTERM. A COMMAND with a group of its own is killed ten seconds later, and when it fails,
-/// what is left of its group is killed: nothing of it may still be at work while its doings are taken back.
+/// It has the terminal, if this process has, and can't be put aside there. A signal to end is passed on to the whole group.
 pub fn run(
     command: &[OsString],
     environment: &[(&str, OsString)],
-    group: Group,
+    grip: Grip,
     endings: &mut Endings,
 ) -> io::Result<Ended> {
-    let mut child = start(command, environment, group)?;
-    let pid = Pid::from_raw(child.id().cast_signed());
+    let no_command = || io::Error::new(io::ErrorKind::InvalidInput, "no COMMAND was given");
+    let (program, arguments) = command.split_first().ok_or_else(no_command)?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().map(|(key, value)| (key, value)))
+        .process_group(0)
+        .spawn()
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", Path::new(program).display())))?;
+    let group = Pid::from_raw(child.id().cast_signed());
     let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
 
+    let lent = Lent::to(group);
     let mut asked_to_end = None;
     let mut kill_at = None;
     loop {
         let timeout = kill_at.map(|at: Instant| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        let mut waiting =
-            [PollFd::new(&exit, PollFlags::IN), PollFd::from_borrowed_fd(endings.arrived.as_fd(), PollFlags::IN)];
+        let mut waiting = [exit.as_fd(), endings.arrived.as_fd(), endings.stirred.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut waiting, timeout.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
@@ -110,39 +119,32 @@ pub fn run(
         if waiting[0].revents().contains(PollFlags::IN) {
             break;
         }
+        if endings.take_stirred()
+            && let Some(lent) = &lent
+            && let Ok(WaitStatus::Stopped(..)) = waitid(Id::Pid(group), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG)
+        {
+            lent.go_on();
+        }
         if endings.take() && asked_to_end.is_none() {
             asked_to_end = Some(SIGTERM);
-            group.signal(pid, Signal::SIGTERM);
-            // What runs in our own group is not ours to kill: it may be a package manager in the middle of its work.
-            kill_at = (group == Group::Own).then(|| Instant::now() + GRACE);
+            let _ = killpg(group, Signal::SIGTERM);
+            // Who is stopped can't obey.
+            let _ = killpg(group, Signal::SIGCONT);
+            kill_at = (grip == Grip::Kills).then(|| Instant::now() + GRACE);
         }
         if kill_at.is_some_and(|at| at <= Instant::now()) {
-            group.signal(pid, Signal::SIGKILL);
+            let _ = killpg(group, Signal::SIGKILL);
             kill_at = None;
         }
     }
-    // COMMAND is a zombie still, so the number of its process group can't have become another's.
-    let status = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+    // COMMAND is a zombie still, so its process group's number can't have become another's.
+    let status = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
     let ended = Ended { code: code_of(status), asked_to_end };
-    if !ended.well() && group == Group::Own {
-        group.signal(pid, Signal::SIGKILL);
+    if !ended.well() && grip == Grip::Kills {
+        let _ = killpg(group, Signal::SIGKILL);
     }
     child.wait()?;
     Ok(ended)
-}
-
-fn start(command: &[OsString], environment: &[(&str, OsString)], group: Group) -> io::Result<Child> {
-    let no_command = || io::Error::new(io::ErrorKind::InvalidInput, "no COMMAND was given");
-    let (program, arguments) = command.split_first().ok_or_else(no_command)?;
-    let mut starting = Command::new(program);
-    starting.args(arguments).envs(environment.iter().map(|(key, value)| (key, value)));
-    if group == Group::Own {
-        starting.process_group(0);
-        if io::stdin().is_terminal() {
-            starting.stdin(Stdio::null());
-        }
-    }
-    starting.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", Path::new(program).display())))
 }
 
 fn code_of(status: WaitStatus) -> u8 {
@@ -159,7 +161,7 @@ mod tests {
 
     fn sh(script: &str) -> Ended {
         let command = ["/bin/sh", "-c", script].map(OsString::from);
-        run(&command, &[("UPSWAP_TEST", "42".into())], Group::Own, &mut Endings::catch().unwrap()).unwrap()
+        run(&command, &[("UPSWAP_TEST", "42".into())], Grip::Kills, &mut Endings::catch().unwrap()).unwrap()
     }
 
     #[test]
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_is_an_error_that_names_it() {
-        let error = run(&["/nonexistent/x".into()], &[], Group::Ours, &mut Endings::catch().unwrap()).unwrap_err();
+        let error = run(&["/nonexistent/x".into()], &[], Grip::Asks, &mut Endings::catch().unwrap()).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/x"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ pub mod process;
 pub mod say;
 pub mod signals;
 pub mod systemd;
+mod terminal;
 pub mod tool;
 
 /// The machine: where its state, its locks and its tools are.

@@ -193,6 +193,32 @@ fn a_command_that_shrugs_off_the_signal_is_not_committed() {
     assert_eq!((guard.wait().unwrap().code(), host.text("bin/runed")), (Some(5), "v1".into()));
 }
 
+/// Who is not in front of a terminal may not read it: apt-get's question or sudo's would stop the chain for ever.
+#[test]
+fn a_command_may_ask_at_the_terminal_and_can_t_be_put_aside_there() {
+    // The last is ended by the terminal, or by the guard when it is still in front itself.
+    for (script, typed, codes) in [
+        ("echo told; read line </dev/tty; test $line = hello; exit 3", "hello\n", [3, 3]),
+        ("echo told; kill -STOP $$; read line; exit 4", "hello\n", [4, 4]),
+        ("echo told; read line; exit 5", "\u{3}", [130, 143]),
+    ] {
+        let host = Host::with_runed();
+        let tool = host.tool("rollback");
+        let line = format!("rollback --guard runed -- sh -c '{script}'");
+        // script(1) makes the terminal; timeout(1) lets a hang fail.
+        let mut terminal = Command::new("timeout");
+        terminal.args(["20", "script", "-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        terminal.current_dir(host.path("")).envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut terminal = terminal.spawn().unwrap();
+        let mut keyboard = terminal.stdin.take().unwrap();
+        let _out = told(&mut terminal);
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        let code = terminal.wait().unwrap().code().unwrap();
+        assert!(codes.contains(&code), "{script}: {code}");
+        drop(keyboard);
+    }
+}
+
 #[test]
 fn what_a_killed_guard_left_is_settled_by_whoever_comes_first() {
     for settler in [&["--pending"][..], &["runed"], &["--guard", "runed", "--", "false"]] {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::host::{Host, as_root, chmod};
+use crate::host::{Host, chmod, needs_root};
 
 /// `cap_net_bind_service=ep` as capabilities(7) lays it out, revision 2.
 const CAPS: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -31,9 +31,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 
 #[test]
 fn all_metadata_is_carried_but_what_belongs_to_the_old_bytes() {
-    if !as_root() {
-        return;
-    }
+    needs_root();
     let host = Host::with_runed();
     let runed = host.path("bin/runed");
     let mut revision_3 = CAPS.to_vec();
@@ -75,9 +73,7 @@ fn all_metadata_is_carried_but_what_belongs_to_the_old_bytes() {
 
 #[test]
 fn what_is_asked_for_wins_over_what_was_there() {
-    if !as_root() {
-        return;
-    }
+    needs_root();
     let host = Host::with_runed();
     let runed = host.path("bin/runed");
     xattr::set(&runed, "system.posix_acl_access", &acl(7)).unwrap();
@@ -117,9 +113,7 @@ fn a_new_file_gets_the_mode_that_install_would_give_it() {
 #[test]
 fn the_new_file_has_everything_before_its_rename() {
     let host = Host::with_runed();
-    if !as_root() || Command::new("strace").arg("-V").output().is_err() {
-        return;
-    }
+    needs_root();
     xattr::set(host.path("bin/runed"), "security.capability", &CAPS).unwrap();
     host.file("src/runed", "v2");
     let trace = host.path("trace");

@@ -10,7 +10,7 @@ use super::{Back, Services, take_back, tell};
 use crate::steps::generation::record::{Generation, Id, Judged};
 use crate::steps::generation::set::{self, OnTrial, Opened, Set};
 use crate::sys::Host;
-use crate::sys::child::{self, Ended, Endings, Group};
+use crate::sys::child::{self, Ended, Endings, Grip};
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
 use crate::words::exit::{Exit, Stop};
@@ -44,7 +44,7 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
     // The tools below must write to the very record that is read here afterwards.
     let state = std::path::absolute(host.state()).unwrap_or_else(|_| host.state().to_owned());
     environment.push(("UPSWAP_STATE_DIR", state.into_os_string()));
-    let ended = child::run(command, &environment, Group::Own, &mut endings)
+    let ended = child::run(command, &environment, Grip::Kills, &mut endings)
         .map_err(|e| Stop::new(Exit::CouldNot, format!("COMMAND could not be run: {e}")))?;
 
     let opened = set::open(host, name, &lock).map_err(|e| {
