@@ -29,10 +29,14 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     match (&args.guard, &args.list, &args.target) {
         (Some(name), ..) if args.dry_run => Ok(would_guard(name, &args, say)),
         (Some(name), ..) => Ok(guarded(&guard(&host, name, &args.command, args.lock_wait.into(), say)?)),
-        (_, Some(name), _) => Ok(listed(&list::rows(&host, name.as_ref())?)),
+        (_, Some(Some(name)), _) => Ok(listed(&[list::of(&host, name)?])),
+        (_, Some(None), _) => Ok(listed(&list::all(&host, say)?)),
         (.., Some(path)) if path.as_os_str().as_bytes().contains(&b'/') => exchanged(&host, path, &args, say),
         (.., Some(name)) => one(&host, name, services, &args, say),
-        _ if args.dry_run => Ok(listed(&list::open_trials(&host)?)),
+        _ if args.dry_run => {
+            let on_trial: Vec<_> = list::all(&host, say)?.into_iter().filter(|row| row.trial.is_some()).collect();
+            Ok(listed(&on_trial))
+        }
         _ => Ok(settled(&pending::settle(&host, services, say)?, say)),
     }
 }

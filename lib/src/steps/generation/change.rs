@@ -108,6 +108,7 @@ mod tests {
     #[test]
     fn binaries_go_first_and_units_last_and_back_in_reverse() {
         let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("systemd")).unwrap();
         let make = |name: &str| {
             let dest = Dest::new(dir.path().join(name));
             fs::write(dest.path(), "old").unwrap();
@@ -117,13 +118,13 @@ mod tests {
         // A move that can't be done shows what came before it.
         let blocked = Dest::new(dir.path().join("b"));
         fs::create_dir(blocked.path()).unwrap();
-        let moves = vec![make("x.service"), Move { dest: blocked.clone(), arrives: false }, make("a")];
+        let moves = vec![make("systemd/x.service"), Move { dest: blocked.clone(), arrives: false }, make("a")];
         let (path, _) = carry_out(moves, Way::Forward).unwrap_err();
         assert_eq!(path, blocked.path());
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!((read("x.service").as_str(), read("a").as_str()), ("old", "old"));
-        carry_out(vec![make("x.service"), make("a")], Way::Back).unwrap();
-        assert_eq!((read("x.service").as_str(), read("a").as_str()), ("new", "new"));
+        assert_eq!((read("systemd/x.service").as_str(), read("a").as_str()), ("old", "old"));
+        carry_out(vec![make("systemd/x.service"), make("a")], Way::Back).unwrap();
+        assert_eq!((read("systemd/x.service").as_str(), read("a").as_str()), ("new", "new"));
     }
 
     #[test]

@@ -309,13 +309,13 @@ impl Dest {
         self.0.with_file_name(name)
     }
 
-    /// Whether this is a unit file, which goes in after the binaries and out before them.
+    /// Whether this is a unit file or a drop-in, which goes in after the binaries and out before them. It is one by its
+    /// folder too (`/etc/systemd/system`, `~/.config/systemd/user`): a program may be called `x.service` elsewhere.
     #[must_use]
     pub fn is_unit(&self) -> bool {
         let extension = self.0.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let in_units = self.0.components().any(|c| c.as_os_str() == "systemd");
-        matches!(extension, "service" | "socket" | "timer" | "path" | "target" | "mount")
-            || (extension == "conf" && in_units)
+        in_units && matches!(extension, "service" | "socket" | "timer" | "path" | "target" | "mount" | "conf")
     }
 }
 

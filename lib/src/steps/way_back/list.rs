@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::steps::generation::record::{self, Generation, Id, Judged, Record};
+use crate::sys::say::Say;
 use crate::sys::{Host, clock, lock};
 use crate::words::exit::{Exit, Stop};
 use crate::words::name::Name;
@@ -56,26 +57,28 @@ pub struct Line {
     pub files: Vec<record::Dest>,
 }
 
-/// What is known of `name`, or of every name.
-pub fn rows(host: &Host, name: Option<&Name>) -> Result<Vec<Row>, Stop> {
-    let could_not = |e: std::io::Error| Stop::new(Exit::CouldNot, format!("the state can't be read: {e}"));
-    let names = match name {
-        Some(name) => vec![name.to_string()],
-        None => record::names(host).map_err(could_not)?,
-    };
+/// What is known of `name`.
+pub fn of(host: &Host, name: &Name) -> Result<Row, Stop> {
+    let record = record::read(host, name.as_str()).map_err(could_not)?;
+    let record =
+        record.ok_or_else(|| Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name")))?;
+    Ok(row(host, record))
+}
+
+/// What is known of every name. A record that can't be read is told of and does not hide the others.
+pub fn all(host: &Host, say: &Say) -> Result<Vec<Row>, Stop> {
     let mut rows = Vec::new();
-    for name in names {
-        match record::read(host, &name).map_err(could_not)? {
-            Some(record) => rows.push(row(host, record)),
-            None => return Err(Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name"))),
+    for name in record::names(host).map_err(could_not)? {
+        match record::read(host, &name) {
+            Ok(record) => rows.extend(record.map(|record| row(host, record))),
+            Err(e) => say.error(could_not(e)),
         }
     }
     Ok(rows)
 }
 
-/// The names on trial alone.
-pub fn open_trials(host: &Host) -> Result<Vec<Row>, Stop> {
-    Ok(rows(host, None)?.into_iter().filter(|row| row.trial.is_some()).collect())
+fn could_not(e: std::io::Error) -> Stop {
+    Stop::new(Exit::CouldNot, format!("the state can't be read: {e}"))
 }
 
 /// The rows as a table for people: `*` is in place, `?` on trial.

@@ -95,6 +95,11 @@ impl<'h> Set<'h, OnTrial> {
             moves.push(Move { dest: dest.clone(), arrives: wanted.is_some() });
             went.changed.push(dest);
         }
+        // What the trial staged and never renamed.
+        let staged: Vec<_> = leaving.keys().filter(|dest| !moves.iter().any(|m| m.dest == **dest)).collect();
+        for dest in staged {
+            let _ = std::fs::remove_file(dest.staged());
+        }
         if !moves.is_empty() {
             change::carry_out(moves, Way::Back).map_err(|(path, source)| GenerationError::Torn {
                 name: self.record.name.clone(),
