@@ -81,7 +81,7 @@ signed_name() {
     ,,*)
         # Which asset is for this host is fetch's to say.
         # shellcheck disable=SC2086
-        asset=$(fetch $loudness "$1") || exit $?
+        asset=$(fetch $loudness ${pre:+--pre} "$1") || exit $?
         printf '%s\n' "${asset##*/}"
         ;;
     *) printf '%s\n' "${SUMS:-$ASSET}" ;;
@@ -100,7 +100,7 @@ fetch_and_verify() {
     fi
     set -- "$@" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${signature:+--sig "$signature"}
     # shellcheck disable=SC2086
-    fetch $loudness "$@" >"$work/assets" || exit $?
+    fetch $loudness ${pre:+--pre} "$@" >"$work/assets" || exit $?
     set -- ${SUMS:+--sums "$SUMS"} ${KEY:+--minisign "$KEY"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}
     # shellcheck disable=SC2086
     verify $loudness "$@" --files-from "$work/assets" >"$work/files" || exit $?

@@ -86,6 +86,8 @@ fn a_release_that_crashes_after_3_s_in_the_pipeline_goes_back_and_exits_5() {
 fn an_upgrade_by_profile_there_again_and_back() {
     let host = host_that_runs("v1.0.0");
     let before = state_of(&host);
+    assert!(host.run("upswap upgrade runed --version v9").code(1).stderr().contains("--pre"));
+    assert!(host.run("upswap upgrade runed --version v9 --pre --plan").success().stderr().contains("would restart"));
     let plan = host.run("upswap upgrade runed --version v2.0.0 --plan").success();
     assert!(plan.stderr().contains("would restart runed.service"), "{}", plan.stderr());
     assert_eq!(state_of(&host), before, "a plan changes nothing");
@@ -159,6 +161,18 @@ fn a_refreshed_unit_comes_and_goes_with_its_binaries() {
     let unit = host.run("systemctl show --property=NeedDaemonReload,AmbientCapabilities runed").success();
     assert_eq!(unit.stdout(), "AmbientCapabilities=\nNeedDaemonReload=no");
     assert_eq!((limit(&host).as_str(), version_served(&host).as_str()), ("8192", "v2.0.0"));
+
+    // An edit that the new unit does not have is never lost unasked.
+    let edited = "grep -q Environment=RUST_LOG=debug /etc/systemd/system/runed.service";
+    host.run(
+        "sed -i '/^User=/i Environment=RUST_LOG=debug' /etc/systemd/system/runed.service; systemctl daemon-reload",
+    )
+    .success();
+    let refused = host.run("upswap upgrade runed --version v2.0.0 --refresh-unit").code(1);
+    assert!(refused.stderr().contains("LOSES    [Service] Environment=RUST_LOG=debug"), "{}", refused.stderr());
+    host.run(edited).success();
+    host.run("upswap upgrade runed --version v2.0.0 --refresh-unit --accept-loss --keep 9").success();
+    host.run(edited).code(1);
 
     host.run("rollback runed --to v1.0.0").code(1);
     host.run("rollback runed --to 1").success();

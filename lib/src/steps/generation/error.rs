@@ -87,6 +87,14 @@ pub enum GenerationError {
         /// Why.
         source: Box<GenerationError>,
     },
+    /// The change is made, and a power cut could still undo it.
+    #[error("{path}: the change is made, but its folder could not be made durable: {source}; make it so: sync", path = path.display())]
+    NotDurable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -120,7 +128,7 @@ impl Coded for GenerationError {
             Self::Io { .. } | Self::Attrs { .. } | Self::Record { .. } => Exit::CouldNot,
             Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } => Exit::No,
             Self::Usage(_) => Exit::Usage,
-            Self::Torn { .. } | Self::NotCommitted { .. } => Exit::Changed,
+            Self::Torn { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } => Exit::Changed,
             Self::Lock(e) => e.exit(),
             Self::Systemd(e) => e.exit(),
         }

@@ -58,7 +58,7 @@ pub fn exchange(host: &Host, path: &Path, dry_run: bool, say: &Say) -> Result<Ex
         };
         swapped?;
         sync_dir(parent(dest.path()))
-            .map_err(GenerationError::io(dest.path(), "the exchange is done, but not durable"))?;
+            .map_err(|source| GenerationError::NotDurable { path: dest.path().to_owned(), source })?;
     }
     let units = record.map(|r| r.units.into_iter().collect()).unwrap_or_default();
     Ok(Exchanged { path: dest.path().to_owned(), backup, units })
