@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,14 +31,15 @@ const TURN: Duration = Duration::from_secs(30);
 pub struct Settled;
 /// A trial is open: commit it or take it back.
 #[derive(Debug)]
-pub struct OnTrial;
+pub struct OnTrial(Trial);
 
 /// The set of one NAME.
 #[derive(Debug)]
 pub struct Set<'h, S> {
     host: &'h Host,
+    /// Its trial is in the state while it is in memory.
     record: Record,
-    state: PhantomData<S>,
+    state: S,
     /// Tools of one chain may run side by side; each change is one tool's alone.
     turn: Lock,
 }
@@ -84,7 +84,7 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
     let turn = Lock::take_new(host, &format!(".{name}.turn"), TURN)?;
     let name = name.as_str();
     let found = record::read(host, name).map_err(GenerationError::record(name))?;
-    let record = found.unwrap_or_else(|| Record {
+    let mut record = found.unwrap_or_else(|| Record {
         schema: Record::SCHEMA,
         name: name.to_owned(),
         units: BTreeSet::new(),
@@ -95,10 +95,9 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
         generations: Vec::new(),
         trial: None,
     });
-    Ok(if record.trial.is_some() {
-        Opened::OnTrial(Set { host, record, state: PhantomData, turn })
-    } else {
-        Opened::Settled(Set { host, record, state: PhantomData, turn })
+    Ok(match record.trial.take() {
+        Some(trial) => Opened::OnTrial(Set { host, record, state: OnTrial(trial), turn }),
+        None => Opened::Settled(Set { host, record, state: Settled, turn }),
     })
 }
 
@@ -107,10 +106,6 @@ impl<S> Set<'_, S> {
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
-    }
-
-    fn write(&self) -> Result<(), GenerationError> {
-        record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))
     }
 
     fn files_of(&self, id: Id) -> BTreeMap<Dest, Option<FileState>> {
@@ -147,8 +142,7 @@ impl<'h> Set<'h, Settled> {
             Err(error) => match set.bring_home(say) {
                 // A generation that never was leaves no trace in the history.
                 Ok(_) => {
-                    set.record = before;
-                    set.write()?;
+                    record::write(set.host, &before).map_err(GenerationError::record(&before.name))?;
                     Err(error)
                 }
                 Err(_) => Err(set.torn(error)),
@@ -186,8 +180,7 @@ impl<'h> Set<'h, Settled> {
         if self.record.generation(generation.id).is_none() {
             self.record.generations.push(generation);
         }
-        self.record.trial = Some(trial);
-        Ok(Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn })
+        Ok(Set { host: self.host, record: self.record, state: OnTrial(trial), turn: self.turn })
     }
 
     /// Makes the generation in place say what is really there, so that the way back leads to it: the first time, and
@@ -242,15 +235,19 @@ impl<'h> Set<'h, OnTrial> {
     /// The open trial.
     #[must_use]
     pub fn trial(&self) -> &Trial {
-        const NONE: &Trial = &Trial {
-            generation: 0,
-            home: 0,
-            by: Arrived::Found,
-            opened: 0,
-            before: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-        };
-        self.record.trial.as_ref().unwrap_or(NONE)
+        &self.state.0
+    }
+
+    /// Puts the record with its trial on disk.
+    fn write(&self) -> Result<(), GenerationError> {
+        let record = Record { trial: Some(self.trial().clone()), ..self.record.clone() };
+        record::write(self.host, &record).map_err(GenerationError::record(&record.name))
+    }
+
+    /// Puts the record without its trial on disk: the mark goes last.
+    fn settled(self) -> Result<Set<'h, Settled>, GenerationError> {
+        record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))?;
+        Ok(Set { host: self.host, record: self.record, state: Settled, turn: self.turn })
     }
 
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
@@ -274,7 +271,7 @@ impl<'h> Set<'h, OnTrial> {
         for unit in &brings.units {
             if !self.trial().before.contains_key(unit) {
                 let now = unit_now(self.host, unit, Arrived::Swap)?;
-                self.trial_mut(|trial| trial.before.insert(unit.clone(), now));
+                self.state.0.before.insert(unit.clone(), now);
             }
         }
         self.record.units.extend(brings.units.iter().cloned());
@@ -291,7 +288,7 @@ impl<'h> Set<'h, OnTrial> {
         let unit = &proof.unit;
         if !self.trial().before.contains_key(unit) {
             let now = unit_now(self.host, unit, Arrived::Swap)?;
-            self.trial_mut(|trial| trial.before.insert(unit.clone(), now));
+            self.state.0.before.insert(unit.clone(), now);
         }
         self.record.units.insert(unit.clone());
         self.record.proofs.insert(unit.clone(), proof.clone());
@@ -300,7 +297,7 @@ impl<'h> Set<'h, OnTrial> {
 
     /// Remembers what was found of a unit: `None` is healthy, otherwise why not.
     pub fn note_verdict(&mut self, unit: &str, unhealthy: Option<String>) -> Result<(), GenerationError> {
-        self.trial_mut(|trial| trial.verdicts.insert(unit.to_owned(), unhealthy));
+        self.state.0.verdicts.insert(unit.to_owned(), unhealthy);
         self.write()
     }
 
@@ -320,11 +317,9 @@ impl<'h> Set<'h, OnTrial> {
         }
         self.record.current = id;
         self.record.arrived = Arrived::Swap;
-        self.record.trial = None;
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
         let gone = self.record.prune();
-        self.write()?;
-        let set = Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn };
+        let set = self.settled()?;
         // The upgrade stands; a backup that could not be removed is litter, not a failure.
         for backup in gone {
             if let Err(e) = fs::remove_file(&backup) {
@@ -337,12 +332,6 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         Ok(set)
-    }
-
-    fn trial_mut<T>(&mut self, change: impl FnOnce(&mut Trial) -> T) {
-        if let Some(trial) = &mut self.record.trial {
-            change(trial);
-        }
     }
 
     /// Enters the staged files into the generation on trial.

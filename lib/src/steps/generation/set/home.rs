@@ -1,6 +1,5 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::change::{Move, Way};
@@ -46,7 +45,7 @@ impl<'h> Set<'h, OnTrial> {
 
     /// Chooses another generation to bring in, because the one before can't be.
     pub fn go_home_to(&mut self, home: Id) -> Result<(), GenerationError> {
-        self.trial_mut(|trial| trial.home = home);
+        self.state.0.home = home;
         self.write()
     }
 
@@ -120,9 +119,7 @@ impl<'h> Set<'h, OnTrial> {
         }
         self.record.current = home;
         self.record.arrived = Arrived::Rollback;
-        self.record.trial = None;
-        self.write()?;
-        let set = Set { host: self.host, record: self.record, state: PhantomData, turn: self.turn };
+        let set = self.settled()?;
         set.refresh_bak();
         Ok(set)
     }
