@@ -59,7 +59,7 @@ pub struct Line {
 
 /// What is known of `name`.
 pub fn of(host: &Host, name: &Name) -> Result<Row, Stop> {
-    let record = record::read(host, name.as_str()).map_err(could_not)?;
+    let record = record::read(host, name.as_str()).map_err(|e| could_not(&e))?;
     let record =
         record.ok_or_else(|| Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name")))?;
     Ok(row(host, record))
@@ -68,16 +68,16 @@ pub fn of(host: &Host, name: &Name) -> Result<Row, Stop> {
 /// What is known of every name. A record that can't be read is told of and does not hide the others.
 pub fn all(host: &Host, say: &Say) -> Result<Vec<Row>, Stop> {
     let mut rows = Vec::new();
-    for name in record::names(host).map_err(could_not)? {
+    for name in record::names(host).map_err(|e| could_not(&e))? {
         match record::read(host, &name) {
             Ok(record) => rows.extend(record.map(|record| row(host, record))),
-            Err(e) => say.error(could_not(e)),
+            Err(e) => say.error(could_not(&e)),
         }
     }
     Ok(rows)
 }
 
-fn could_not(e: std::io::Error) -> Stop {
+fn could_not(e: &std::io::Error) -> Stop {
     Stop::new(Exit::CouldNot, format!("the state can't be read: {e}"))
 }
 
