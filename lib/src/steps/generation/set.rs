@@ -193,14 +193,16 @@ impl<'h> Set<'h, Settled> {
         let mut edited = false;
         let mut joining = Vec::new();
         for dest in all {
-            let found = in_place(&dest)?;
+            let found = match staged.iter().find(|s| s.dest == dest) {
+                Some(staged) => staged.old.as_ref().map(|old| old.state(id)),
+                None => in_place(&dest)?.map(|found| found.state(id)),
+            };
             if !known.contains(&dest) {
                 joining.push((dest, found));
                 continue;
             }
             let same = match (&found, files.get(&dest).and_then(Option::as_ref)) {
-                (Some(found), Some(recorded)) => {
-                    let now = found.state(recorded.born);
+                (Some(now), Some(recorded)) => {
                     (now.digest, now.mode, now.uid, now.gid, &now.capabilities)
                         == (recorded.digest, recorded.mode, recorded.uid, recorded.gid, &recorded.capabilities)
                 }
@@ -213,7 +215,7 @@ impl<'h> Set<'h, Settled> {
                     dest.path().display()
                 ));
                 edited = true;
-                files.insert(dest, found.map(|f| f.state(id)));
+                files.insert(dest, found);
             }
         }
         if edited || self.record.generations.is_empty() {
@@ -225,7 +227,7 @@ impl<'h> Set<'h, Settled> {
         }
         let born = self.record.current;
         for (dest, found) in joining {
-            self.record.backfill(&dest, found.map(|f| f.state(born)).as_ref());
+            self.record.backfill(&dest, found.map(|found| FileState { born, ..found }).as_ref());
         }
         Ok(())
     }
@@ -259,7 +261,7 @@ impl<'h> Set<'h, OnTrial> {
         for s in &staged {
             match now.get(&s.dest) {
                 None => {
-                    let found = in_place(&s.dest)?.map(|f| f.state(home));
+                    let found = s.old.as_ref().map(|old| old.state(home));
                     self.record.backfill(&s.dest, found.as_ref());
                 }
                 Some(Some(state)) if state.born == generation => {
@@ -353,14 +355,20 @@ impl<'h> Set<'h, OnTrial> {
         let home = self.files_of(self.trial().home);
         let home_proven = self.record.generation(self.trial().home).is_some_and(|g| g.verdict == Judged::Proven);
         let moves_bak = home_proven || self.record.last_proven(None).is_none();
+        let old_of = |s: &Staged| home.get(&s.dest)?.as_ref().filter(|_| !again.contains(&s.dest));
         for s in &staged {
-            let Some(Some(old)) = home.get(&s.dest).filter(|_| !again.contains(&s.dest)) else { continue };
-            let backup = s.dest.backup(old.born);
-            if in_place(&s.dest)?.is_some_and(|f| f.digest == old.digest) {
-                change::link_over(s.dest.path(), &backup)?;
-                if moves_bak {
-                    self.move_bak(&s.dest, say)?;
-                }
+            let Some(recorded) = old_of(s) else { continue };
+            let found = s.old.as_ref();
+            if !found.is_some_and(|old| old.digest == recorded.digest && old.is_still_at(&s.dest)) {
+                let why = "other hands changed it while it was being replaced; it is left as it is now, try again";
+                return Err(GenerationError::refused(s.dest.path(), why));
+            }
+        }
+        for s in &staged {
+            let Some(old) = old_of(s) else { continue };
+            change::link_over(s.dest.path(), &s.dest.backup(old.born))?;
+            if moves_bak {
+                self.move_bak(&s.dest, say)?;
             }
         }
         let paths: Vec<_> = staged.iter().map(|s| s.dest.clone()).collect();
@@ -390,7 +398,13 @@ impl<'h> Set<'h, OnTrial> {
 
     /// Whether `.FILE.bak` is a file that this set had at `dest`, not one of other hands.
     fn is_bak_ours(&self, dest: &Dest) -> bool {
-        let there = in_place(&Dest::new(dest.bak()));
+        let bak = dest.bak();
+        let backups =
+            self.record.generations.iter().filter_map(|g| Some(dest.backup(g.files.get(dest)?.as_ref()?.born)));
+        if backups.into_iter().any(|backup| change::same_inode(&backup, &bak)) {
+            return true;
+        }
+        let there = in_place(&Dest::new(bak));
         there.is_ok_and(|there| there.is_some_and(|there| self.record.knows(dest, &there.digest)))
     }
 

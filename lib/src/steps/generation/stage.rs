@@ -1,8 +1,8 @@
 //! Staging: the new file, whole and with all its metadata, beside the one it will replace. All slow work is here.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -55,7 +55,11 @@ pub struct InPlace {
     pub attrs: Attrs,
     /// Its length in bytes.
     pub size: u64,
+    stamp: Stamp,
 }
+
+/// Device, inode, length, and the times of the last write and the last change of metadata: while these stay, so do the bytes.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// A new file that waits beside its DEST for the rename. Dropped unused, it is removed again.
 #[derive(Debug)]
@@ -64,7 +68,9 @@ pub struct Staged {
     pub dest: Dest,
     /// What it is; `born` is filled in by the generation it joins.
     pub state: FileState,
-    path: Option<PathBuf>,
+    /// What is at `dest`, as it was when this was staged.
+    pub old: Option<InPlace>,
+    waiting: Waiting,
 }
 
 impl Staged {
@@ -76,14 +82,19 @@ impl Staged {
 
     /// The rename has happened: there is nothing left to remove.
     pub(super) fn renamed(&mut self) {
-        self.path = None;
+        self.waiting.0 = None;
     }
 }
 
-impl Drop for Staged {
-    // Not undo: until the mark names it, a staged file is litter, and the next run sweeps it by its fixed name anyway.
+/// A file under a staging name, removed when it is dropped before its rename.
+///
+/// Not undo: until the mark names it, it is litter, and the next run sweeps it by its fixed name anyway.
+#[derive(Debug)]
+struct Waiting(Option<PathBuf>);
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        if let Some(path) = &self.0 {
             let _ = fs::remove_file(path);
         }
     }
@@ -131,11 +142,23 @@ pub fn in_place(dest: &Dest) -> Result<Option<InPlace>, GenerationError> {
     }
     let file = open_regular(path)?;
     let attrs = Attrs::of(&file).map_err(|source| GenerationError::Attrs { path: path.to_owned(), source })?;
+    // The stamp before the bytes: what is written meanwhile makes it old.
+    let stamp = file.metadata().map(|meta| stamp(&meta)).map_err(GenerationError::io(path, "it can't be looked at"))?;
     let (digest, size) = Digest::of_reader(&file).map_err(GenerationError::io(path, "it can't be read"))?;
-    Ok(Some(InPlace { digest, attrs, size }))
+    Ok(Some(InPlace { digest, attrs, size, stamp }))
+}
+
+fn stamp(meta: &Metadata) -> Stamp {
+    (meta.dev(), meta.ino(), meta.size(), (meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()))
 }
 
 impl InPlace {
+    /// Whether `dest` still is this file, without reading it again.
+    #[must_use]
+    pub fn is_still_at(&self, dest: &Dest) -> bool {
+        fs::symlink_metadata(dest.path()).is_ok_and(|meta| stamp(&meta) == self.stamp)
+    }
+
     /// How the record describes it, born in generation `born`.
     #[must_use]
     pub fn state(&self, born: Id) -> FileState {
@@ -184,7 +207,7 @@ pub fn stage(
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(&staged)
         .map_err(GenerationError::io(&staged, "the new file can't be made"))?;
-    let mut result = Staged { dest: dest.clone(), state: InPlace::new_file().state(0), path: Some(staged.clone()) };
+    let waiting = Waiting(Some(staged.clone()));
     let digest =
         copy(&mut input, &mut output).map_err(GenerationError::io(&staged, "the new file can't be written"))?;
     if let Some(stored) = &stored
@@ -197,9 +220,10 @@ pub fn stage(
     let carry = |source| GenerationError::Attrs { path: dest.path().to_owned(), source };
     attrs.set_on(&output).map_err(carry)?;
     output.sync_all().map_err(GenerationError::io(&staged, "the new file can't be made durable"))?;
-    let new = InPlace { digest, size: output.metadata().map_or(0, |m| m.size()), attrs };
-    result.state = FileState { verified: stored.is_some(), origin: stored.and_then(|s| s.origin), ..new.state(0) };
-    Ok(Some(result))
+    let meta = output.metadata().map_err(GenerationError::io(&staged, "the new file can't be looked at"))?;
+    let new = InPlace { digest, size: meta.size(), attrs, stamp: stamp(&meta) };
+    let state = FileState { verified: stored.is_some(), origin: stored.and_then(|s| s.origin), ..new.state(0) };
+    Ok(Some(Staged { dest: dest.clone(), state, old, waiting }))
 }
 
 /// Whether [`stage`] would stage a file, and then whether that is a verified one; `None` when `dest` is already `source`.
@@ -223,26 +247,30 @@ pub fn would_stage(host: &Host, source: &Path, dest: &Dest, wanted: &Wanted) -> 
     }
 }
 
-impl InPlace {
-    fn new_file() -> Self {
-        Self {
-            digest: Digest::of(b""),
-            attrs: Attrs { uid: 0, gid: 0, mode: 0, xattrs: Vec::new(), capability: None },
-            size: 0,
-        }
-    }
-}
-
 /// Whether `old` has the bytes of `input` and all that is wanted besides, so that nothing needs to be touched.
 fn already(input: &mut File, dest: &Dest, old: &InPlace, wanted: &Wanted) -> Result<bool, GenerationError> {
     let same_size = input.metadata().is_ok_and(|meta| meta.size() == old.size);
     if !same_size || attrs_for(dest, Some(old), wanted, input)? != old.attrs {
         return Ok(false);
     }
-    let read = |e| GenerationError::io(dest.path(), "the new file can't be read")(e);
-    let (digest, _) = Digest::of_reader(&*input).map_err(read)?;
+    let read = |e| GenerationError::io(dest.path(), "the new file can't be compared with it")(e);
+    let same = same_bytes(input, &open_regular(dest.path())?).map_err(read)?;
     input.rewind().map_err(read)?;
-    Ok(digest == old.digest)
+    Ok(same)
+}
+
+/// Compares two files up to their first difference: an upgrade's is near the beginning.
+fn same_bytes(a: &File, b: &File) -> io::Result<bool> {
+    let (mut a, mut b) = (BufReader::with_capacity(1 << 16, a), BufReader::with_capacity(1 << 16, b));
+    loop {
+        let (left, right) = (a.fill_buf()?, b.fill_buf()?);
+        let n = left.len().min(right.len());
+        if n == 0 || left[..n] != right[..n] {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        a.consume(n);
+        b.consume(n);
+    }
 }
 
 fn open_regular(path: &Path) -> Result<File, GenerationError> {
