@@ -18,17 +18,16 @@ use upswap::words::target::Target;
 pub const EXAMPLES: &str = "\
 Examples:
   The newest release's asset for this host, below the cache:
-    fetch gh:syncthing/syncthing
+    fetch gh:runestack/rune
   One asset of one release with its checksum list, to a folder:
-    fetch --asset 'syncthing-linux-{goarch}-{tag}.tar.gz' \\
-      --sums sha256sum.txt.asc --into /tmp/new gh:syncthing/syncthing@v2.0.0
+    fetch --asset 'rune_linux_{goarch}.tar.gz' --sums checksums.txt \\
+      --into /tmp/new gh:runestack/rune@v2.0.0
   Only if there is something newer (exit 1 when there is not):
-    fetch --newer-than v1.30.0 gh:syncthing/syncthing@v1
+    fetch --newer-than v1.0.0 gh:runestack/rune@v2
   An address with a version; it can't tell what is the latest:
-    fetch 'https://go.dev/dl/go{version}.{os}-{goarch}.tar.gz@1.25.0'
+    fetch 'https://dl.example.com/{tag}/rune_{os}_{goarch}.tar.gz@v2.0.0'
   What a repository has:
-    fetch --list --pre gh:syncthing/syncthing
-";
+    fetch --list --pre gh:runestack/rune";
 
 /// Fetch a release's assets to a folder and print their paths
 ///

@@ -15,7 +15,7 @@ Examples:
     rollback runed
   See what there is to go back to, and go there:
     rollback --list runed
-    rollback runed --to v0.0.1
+    rollback runed --to v2.0.0
   Recover a file by hand when nothing else is left, then restart its service:
     rollback /usr/local/bin/runed
   Run a chain that commits when it succeeds and goes back when it does not:

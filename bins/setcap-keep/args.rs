@@ -14,7 +14,7 @@ Examples:
       install -m 0755 ./runed /usr/local/bin/runed
   The same around a package upgrade; the service restarts after it:
     setcap-keep /usr/bin/runed --try-restart runed.service -- \\
-      apt-get install -y runed
+      dpkg -i runed.deb
   Save now, put back later:
     setcap-keep --save /usr/local/bin/runed >runed.caps
     setcap-keep --restore runed.caps";

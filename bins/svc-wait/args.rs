@@ -15,13 +15,10 @@ Examples:
   Restart runed and be sure that the new version stays up and answers:
     svc-wait runed --stable 10s --http http://127.0.0.1:7861/health -- \\
       systemctl restart runed
-
   Ask whether a running service is healthy, with more than one probe:
     svc-wait runed --stable 3s --tcp 127.0.0.1:7861 --exec 'rune status'
-
   A service that is started by a wrapper script:
-    svc-wait app --exe /opt/app/bin/app -- systemctl restart app
-";
+    svc-wait app --exe /opt/app/bin/app -- systemctl restart app";
 
 /// Prove that a unit is healthy, or say why it is not
 ///

@@ -15,7 +15,7 @@ Examples:
   Put a build in place by hand; owner, mode and capabilities stay as they were:
     swapbin ./runed /usr/local/bin/runed
   Put what verify printed into a folder, as one change, inside a guarded chain:
-    verify --sums SHA256SUMS --extract rune,runed rune.tar.gz |
+    verify --sums checksums.txt --extract rune,runed rune_linux_amd64.tar.gz |
       rollback --guard runed -- sh -ec '
         swapbin --unit runed.service -t /usr/local/bin --files-from -
         svc-wait runed -- systemctl restart runed'

@@ -23,8 +23,8 @@ Examples:
 /// prefix, program and flag. Each line of the answer says what NEW adds, changes or LOSES. Sections and keys that systemd
 /// does not know are compared too, as other programs may read them.
 ///
-/// A unit is a file (a path with '/', or what exists under that name), '-' for standard input, or a unit's name: the
-/// fragment that systemd has loaded, with its drop-ins.
+/// A unit is a unit's name such as runed.service: the fragment that systemd has loaded, with its drop-ins; or a file: a path
+/// with '/', or another name that exists; or '-' for standard input.
 #[derive(Debug, Parser)]
 #[command(
     name = "unit-diff",

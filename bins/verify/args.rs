@@ -14,13 +14,13 @@ use upswap::words::member::{FileName, Wanted};
 pub const EXAMPLES: &str = "\
 Examples:
   Take two programs out of a release whose list is signed:
-    verify --sums SHA256SUMS --minisign release.pub --extract rune,runed \\
+    verify --sums checksums.txt --minisign rune.pub --extract rune,runed \\
       rune_linux_amd64.tar.gz
   Is this the file that the list means? Store nothing:
-    verify --check --sums SHA256SUMS rune_linux_amd64.tar.gz
+    verify --check --sums checksums.txt rune_linux_amd64.tar.gz
   Verify what fetch printed:
-    fetch gh:runestack/rune --sums SHA256SUMS |
-      verify --sums SHA256SUMS --extract rune --files-from -";
+    fetch gh:runestack/rune@v2.0.0 --sums checksums.txt |
+      verify --sums checksums.txt --extract rune --files-from -";
 
 /// Prove files by evidence and put them, or members of them, into the store
 ///

@@ -4,6 +4,7 @@
 
 mod chain;
 mod env;
+mod examples;
 mod harness;
 mod install;
 #[path = "../support/material.rs"]

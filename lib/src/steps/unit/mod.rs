@@ -149,8 +149,8 @@ impl Unit {
     }
 }
 
-/// Reads the unit that `operand` names: `-` is standard input; what holds a `/` or exists is a file; all else is asked of
-/// systemd: the loaded fragment with its drop-ins. What systemd would ignore in it is said, as systemd does.
+/// Reads the unit that `operand` names: `-` is standard input; what holds a `/` is a file, and so is what exists under a
+/// name that is not spelled like a unit's; all else is asked of systemd: the loaded fragment with its drop-ins. What systemd would ignore in it is said, as systemd does.
 pub fn load(host: &Host, operand: &Operand, say: &Say) -> Result<Unit, UnitError> {
     let path = Path::new(&operand.0);
     let unit = if operand.is_stdin() {
@@ -158,13 +158,18 @@ pub fn load(host: &Host, operand: &Operand, say: &Say) -> Result<Unit, UnitError
         let bytes =
             input::stdin(LIMIT).map_err(|e| UnitError::Read(io::Error::new(e.kind(), format!("{name}: {e}"))))?;
         Unit { files: vec![(PathBuf::from("-"), parsed(&name, bytes)?)], name, loaded: None }
-    } else if operand.0.as_encoded_bytes().contains(&b'/') || path.exists() {
+    } else if operand.0.as_encoded_bytes().contains(&b'/') || (path.exists() && !is_spelled_like_a_unit(&operand.0)) {
         Unit { name: path.display().to_string(), files: vec![read(path, path.to_owned())?], loaded: None }
     } else {
         asked(host, &operand.0)?
     };
     remark(&unit, say);
     Ok(unit)
+}
+
+/// `runed.service` means the one that is loaded, also where a file of that name lies in the current folder.
+fn is_spelled_like_a_unit(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| unit_name(word) == word)
 }
 
 /// As [`load`], but a bare name is always a unit's: BIN itself may lie in the current folder under that name.

@@ -120,15 +120,17 @@ impl<'h> Set<'h, OnTrial> {
         self.record.current = home;
         self.record.arrived = Arrived::Rollback;
         let set = self.settled()?;
-        set.refresh_bak();
+        set.refresh_bak(generation);
         Ok(set)
     }
 }
 
 impl Set<'_, Settled> {
-    /// After a rollback the file in place may be the very one `.FILE.bak` names: then the one proven before it takes its place.
-    fn refresh_bak(&self) {
-        let Some(other) = self.record.last_proven(Some(self.record.current)) else { return };
+    /// After a rollback the file in place may be the very one `.FILE.bak` names: then the last proven one before it takes its
+    /// place or, when no other was proven, the one that was `left`, unless it was found unhealthy.
+    fn refresh_bak(&self, left: Id) {
+        let left = self.record.generation(left).filter(|g| !matches!(g.verdict, Judged::Unhealthy(_)));
+        let Some(other) = self.record.last_proven(Some(self.record.current)).or(left) else { return };
         for (dest, state) in &other.files {
             if let Some(state) = state
                 && change::same_inode(dest.path(), &dest.bak())
