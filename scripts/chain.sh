@@ -17,11 +17,13 @@ die() {
     exit "$1"
 }
 
-# A profile is sourced by root, so it is read by eye first: nobody else may write it, and each line sets one known key to a
-# plain value.
+# A profile is sourced, by root too, so it is read by eye first: nobody else but root may write it, and each line sets one
+# known key to a plain value.
 read_profile() {
+    # A name without a slash would be sourced from PATH.
+    case $1 in */*) ;; *) set -- "./$1" ;; esac
     [ -r "$1" ] || die 2 "$1: there is no such profile; write one (upswap.conf(5)) or give --source and the rest as flags"
-    if [ -n "$(find -L "$1" -prune \( ! -uid "$(id -u)" -o -perm /022 \) -print)" ]; then
+    if [ -n "$(find -L "$1" -prune \( ! -uid "$(id -u)" ! -uid 0 -o -perm /022 \) -print)" ]; then
         die 2 "$1: others than you may write it; chown and chmod it first"
     fi
     known=$(printf '%s' "$KEYS" | tr ' ' '|')
@@ -140,4 +142,32 @@ wait_for() {
     shift
     # shellcheck disable=SC2086
     svc-wait $loudness "$unit" ${TIMEOUT:+--timeout "$TIMEOUT"} ${STABLE:+--stable "$STABLE"} $PROBES "$@"
+}
+
+# restart_as_it_is UNIT: a restart that no swap in this trial is the reason for, so that the guard has nothing to take back.
+restart_as_it_is() {
+    before=$(state_of "$1")
+    code=0
+    wait_for "$1" -- systemctl restart "$1" || code=$?
+    if [ "$code" -ne 0 ] && [ "$(state_of "$1")" != "$before" ]; then
+        die 4 "$name: $1 was restarted with the files that were in place, and that is not healthy; take the version before: rollback $name"
+    fi
+    return "$code"
+}
+
+state_of() {
+    systemctl show --property=ActiveState,InvocationID,MainPID,NRestarts "$1"
+}
+
+# under_the_guard: runs this script's second half; what the guard answers is the script's answer. A signal to all of a chain
+# is the guard's to obey; one to this shell alone waits until the guard is done, and changes nothing any more.
+under_the_guard() {
+    trap : HUP INT QUIT TERM
+    code=0
+    # shellcheck disable=SC2086
+    rollback $loudness --guard "$name" --lock-wait "$lock_wait" -- "$0" --guarded </dev/null || code=$?
+    if [ "$code" -eq 137 ] && rollback --list "$name" 2>/dev/null | grep -q ' on trial '; then
+        die 4 "$name: the guard was killed and left a trial open; end it: rollback $name"
+    fi
+    exit "$code"
 }

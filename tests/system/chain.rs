@@ -109,6 +109,12 @@ fn an_upgrade_by_profile_there_again_and_back() {
     let restarted = host.run("upswap upgrade runed --version v2").success();
     assert!(restarted.stderr().contains("not what runs healthily; restarting"), "{}", restarted.stderr());
 
+    // Nothing to swap, so nothing to take back: a restart that does not help is told as the change that it is.
+    let unhealthy =
+        "upswap upgrade runed --version v2 --stable 0 --timeout 1s --probes '--http http://127.0.0.1/nothing'";
+    let told = host.run(unhealthy).code(4);
+    assert!(told.stderr().contains("take the version before: rollback runed"), "{}", told.stderr());
+
     host.run("rollback runed --to 1").success();
     assert_eq!(version_served(&host), "v1.0.0");
     assert!(host.run("rollback runed").code(1).stderr().contains("rollback runed --to N, one of: "));

@@ -23,7 +23,7 @@ fn examples(host: &Env, tool: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
     for line in text.lines() {
         match (line.strip_prefix("    "), blocks.last_mut()) {
-            (Some(command), Some(block)) => *block += &format!("{command}\n"),
+            (Some(command), Some(block)) => block.extend([command, "\n"]),
             _ => blocks.push(String::new()),
         }
     }

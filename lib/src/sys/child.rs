@@ -49,11 +49,16 @@ pub struct Endings {
 }
 
 impl Endings {
-    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on.
+    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on; the last three only when they were not ignored before, as
+    /// nohup(1) has it for a hang-up and a shell for the keys of what it runs in the background.
     pub fn catch() -> io::Result<Self> {
         let (arrived, wake) = UnixStream::pair()?;
         arrived.set_nonblocking(true)?;
+        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+            if signal != SIGTERM && ignored & 1 << (signal - 1) != 0 {
+                continue;
+            }
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
             // The pipe only wakes; which signal it was does not matter to COMMAND, which gets SIGTERM.
         }
@@ -72,6 +77,12 @@ impl Endings {
         let mut bytes = [0; 64];
         matches!(self.stirred.read(&mut bytes), Ok(n) if n > 0)
     }
+}
+
+/// The signals that a process ignores, one bit each from signal 1 on: `SigIgn` in the text of /proc/PID/status (proc(5)).
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// How far this process goes to see COMMAND ended.
@@ -162,6 +173,12 @@ mod tests {
     fn sh(script: &str) -> Ended {
         let command = ["/bin/sh", "-c", script].map(OsString::from);
         run(&command, &[("UPSWAP_TEST", "42".into())], Grip::Kills, &mut Endings::catch().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn ignored_signals_are_read_as_proc_writes_them() {
+        assert_eq!(ignored("Name:\trollback\nSigBlk:\t0000000000000003\nSigIgn:\t0000000000001001\n"), 0x1001);
+        assert_eq!(ignored("Name:\trollback\n"), 0);
     }
 
     #[test]

@@ -20,6 +20,17 @@ fn chain(host: &Host, bytes: &str, then: &str) -> Command {
     guard
 }
 
+/// The same command as `program` starts it.
+fn started_by(program: &[&str], command: &Command) -> Command {
+    let mut started = Command::new(program[0]);
+    started.args(&program[1..]).arg(command.get_program()).args(command.get_args());
+    started.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        started.current_dir(folder);
+    }
+    started
+}
+
 #[test]
 fn success_commits_and_failure_takes_back_to_the_very_same_files() {
     let host = Host::with_runed();
@@ -170,7 +181,9 @@ fn a_signal_to_the_guard_takes_everything_back() {
         let host = Host::with_runed();
         let old = host.inode("bin/runed");
         let file = host.stored("runed", "2");
-        let mut guard = host.guard("swapbin -t bin \"$FILE\"; echo told; exec sleep 600");
+        let guard = host.guard("swapbin -t bin \"$FILE\"; echo told; exec sleep 600");
+        // Whoever runs the tests may ignore some.
+        let mut guard = started_by(&["env", "--default-signal=INT,HUP"], &guard);
         let mut guard = guard.env("FILE", file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _out = told(&mut guard);
         assert_eq!(host.text("bin/runed"), "2");
@@ -179,6 +192,27 @@ fn a_signal_to_the_guard_takes_everything_back() {
         host.told(&output).is(5).says("the chain was told to end");
         assert_eq!(host.inode("bin/runed"), old, "{signal}");
     }
+}
+
+/// nohup(1), and a shell for what it runs in the background, ignore signals so that they do not matter.
+#[test]
+fn a_signal_that_was_ignored_from_the_start_takes_nothing_back() {
+    let host = Host::with_runed();
+    let file = host.stored("runed", "2");
+    let guard = host.guard("swapbin -t bin \"$FILE\"; echo told; read line");
+    let mut guard = started_by(&["env", "--ignore-signal=INT", "nohup"], &guard);
+    guard.env("FILE", file).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut guard = guard.spawn().unwrap();
+    let mut input = guard.stdin.take().unwrap();
+    input.write_all(b"x").unwrap();
+    let _out = told(&mut guard);
+    for signal in [Signal::SIGHUP, Signal::SIGINT] {
+        kill(Pid::from_raw(guard.id().cast_signed()), signal).unwrap();
+    }
+    input.write_all(b"\n").unwrap();
+    let output = guard.wait_with_output().unwrap();
+    host.told(&output).is(0).says("is committed");
+    assert_eq!(host.text("bin/runed"), "2");
 }
 
 #[test]
