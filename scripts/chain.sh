@@ -63,6 +63,17 @@ settle_keys() {
     [ -n "$SUMS$KEY" ] || die 2 "$1: a release without evidence is refused: set SUMS or KEY (--sums, --key)"
 }
 
+# check_words CAPABILITIES: the words that the tools get later, tried before anything is changed. A tool that is asked for its
+# help reads its command line first, and refuses what it does not take.
+check_words() {
+    wait_for "$UNIT" --help >/dev/null || exit $?
+    swapbin ${KEEP:+--keep "$KEEP"} ${1:+--cap "$1"} --help >/dev/null || exit $?
+}
+
+needs_root() {
+    [ "$(id -u)" -eq 0 ] || die 3 "$name: changing a service of the system needs root: run it with sudo"
+}
+
 # A folder that is gone when the script is, however it ends.
 make_work_folder() {
     work=$(mktemp -d) || exit 3
@@ -119,7 +130,7 @@ new_binary() {
             }
         done <"$work/files"
     done
-    [ "$(wc -l <"$work/files")" -eq 1 ] || die 3 "$name: none of the new files is called ${program##*/} or $name, so it is not known which one prints the unit"
+    [ "$(wc -l <"$work/files")" -eq 1 ] || die 3 "$name: none of the new files is called ${program:+${program##*/} or }$name, so it is not known which one the unit runs"
     cat "$work/files"
 }
 

@@ -41,10 +41,10 @@ Examples:
 #[command(
     override_usage = "rollback [OPTIONS] NAME [--to GENERATION|VERSION]\n       rollback [OPTIONS] PATH\n       rollback [OPTIONS] --guard NAME -- COMMAND…\n       rollback [OPTIONS] --list [NAME]\n       rollback [OPTIONS] --pending"
 )]
-#[command(group = ArgGroup::new("what").required(true).args(["target", "guard", "list", "pending"]))]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["target", "guard", "list", "pending"]))]
 pub struct Args {
     /// The managed set, or with a slash in it a PATH, to bring back
-    #[arg(value_name = "NAME|PATH")]
+    #[arg(value_name = "NAME|PATH", conflicts_with_all = ["guard", "pending"])]
     pub target: Option<PathBuf>,
     /// The generation to go to: its number or its version [default: the one before, if it was not found unhealthy]
     #[arg(long, value_name = "GENERATION|VERSION", requires = "target")]
@@ -58,12 +58,12 @@ pub struct Args {
     /// The command to guard
     #[arg(value_name = "COMMAND", last = true, requires = "guard", conflicts_with_all = ["target", "list", "pending"])]
     pub command: Vec<OsString>,
-    /// List the generations and the open trial of NAME, or of every name
-    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    /// List the generations of NAME, or of every name; * is in place, ? on trial
+    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with_all = ["guard", "pending"])]
     #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     pub list: Option<Option<Name>>,
     /// Take back every open trial whose chain is gone
-    #[arg(long)]
+    #[arg(long, conflicts_with = "guard")]
     pub pending: bool,
     /// Say what would be done, do nothing
     #[arg(short = 'n', long, conflicts_with = "list")]

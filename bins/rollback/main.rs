@@ -29,6 +29,7 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     match (&args.guard, &args.list, &args.target) {
         (Some(name), ..) if args.dry_run => Ok(would_guard(name, &args, say)),
         (Some(name), ..) => Ok(guarded(&guard(&host, name, &args.command, args.lock_wait.into(), say)?)),
+        (_, Some(None), Some(name)) => Ok(listed(&[list::of(&host, &name_of(name)?)?])),
         (_, Some(Some(name)), _) => Ok(listed(&[list::of(&host, name)?])),
         (_, Some(None), _) => Ok(listed(&list::all(&host, say)?)),
         (.., Some(path)) if path.as_os_str().as_bytes().contains(&b'/') => exchanged(&host, path, &args, say),
@@ -42,17 +43,24 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
 }
 
 fn one(host: &Host, name: &Path, services: Services, args: &Args, say: &Say) -> Result<Answer, Stop> {
-    let name: Name = name.to_string_lossy().parse().map_err(|e| Stop::new(Exit::Usage, format!("{e}")))?;
+    let name = name_of(name)?;
     let to = args.to.clone().map_or(To::Previous, To::Named);
     let wait = args.lock_wait.into();
     if args.dry_run {
         let plan = way_back::plan(host, &name, &to, wait, say)?;
-        say.note(format_args!("{name}: would bring generation {} back and prove {:?}", plan.title, plan.units));
+        say.note(format_args!("{name}: would bring generation {} back", plan.title));
+        for unit in &plan.units {
+            say.note(format_args!("{name}: would restart {unit}, if it is not stopped, and prove it healthy"));
+        }
         return Ok(Answer::product(Exit::Done).json(json!({ "would": plan })));
     }
     let back = way_back::roll_back(host, &name, &to, services, wait, say)?;
     say.note(way_back::tell(&back));
     Ok(Answer::deed(Exit::Done).json(json!({ "back": back })))
+}
+
+fn name_of(text: &Path) -> Result<Name, Stop> {
+    text.to_string_lossy().parse().map_err(|e| Stop::new(Exit::Usage, format!("{e}")))
 }
 
 fn exchanged(host: &Host, path: &Path, args: &Args, say: &Say) -> Result<Answer, Stop> {

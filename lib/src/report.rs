@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser};
 use serde_json::{Value, json};
 
@@ -208,7 +209,12 @@ fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
-        Say::quiet(tool).error(format_args!("what to work on is missing; see {tool} --help"));
+        // A choice of several is better told by the help.
+        let missing = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(names)) if !names.iter().any(|name| name.contains('|')) => names.join(" and "),
+            _ => "what to work on".to_owned(),
+        };
+        Say::quiet(tool).error(format_args!("{missing} is missing; see {tool} --help"));
         return ExitCode::from(Exit::Usage.code());
     }
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();

@@ -216,6 +216,12 @@ fn the_flags_of_an_upgrade_do_what_they_say() {
     )
     .success();
     assert!(host.run("upswap upgrade runed --unit nothing.service").code(1).stderr().contains("it is not-found here"));
+    for (option, says) in [("--probes '--htpp x'", "--htpp"), ("--stable 4parsecs", "parsecs"), ("--keep many", "many")]
+    {
+        let refused = host.run(&format!("upswap upgrade runed --version v3.0.0 {option}")).code(2);
+        assert!(refused.stderr().contains(says), "{}", refused.stderr());
+    }
+    host.run("setpriv --reuid=65534 --regid=65534 --clear-groups upswap upgrade runed").code(3);
     assert!(host.run("upswap upgrade --guarded").code(2).stderr().contains("upswap upgrade --help"));
     assert!(host.run("upswap upgrade runed --frobnicate").code(2).stderr().contains("--frobnicate"));
     assert!(host.run("upswap upgrade unknown").code(2).stderr().contains("/etc/upswap/unknown.conf"));

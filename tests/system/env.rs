@@ -16,7 +16,7 @@ use crate::material;
 /// What a test host may do beyond a common container; the canaries in `harness.rs` show that it needs it. `NET_ADMIN` is for the
 /// loopback of a private network; systemd 257 makes none without it.
 const CAPABILITIES: &str = "--cap-add=SYS_PTRACE,SYS_ADMIN,NET_ADMIN";
-/// Every container of these tests has this label and, as its value, the process that made it.
+/// Every container of these tests that is not to be kept has this label and, as its value, the process that made it.
 const LABEL: &str = "upswap-test";
 /// How long one script may run, in seconds.
 const DEADLINE: &str = "300";
@@ -58,7 +58,10 @@ impl Env {
         let limit = open_files_limit().min(20_000);
         let mut podman = podman();
         podman.args(["run", "--detach", "--quiet", "--name", &env.name, "--hostname", "host", "--network", "none"]);
-        podman.arg(format!("--label={LABEL}={pid}")).arg("--systemd=always").args(options);
+        if !kept() {
+            podman.arg(format!("--label={LABEL}={pid}"));
+        }
+        podman.arg("--systemd=always").args(options);
         // runc refuses limits above this host's own, systemd those above the container's.
         podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
         podman.args([image, "/sbin/init"]);
@@ -226,7 +229,7 @@ impl Drop for Env {
             let journal = self.run("journalctl --no-pager --quiet --lines=40 --output=short-monotonic");
             eprintln!("the journal of {}:\n{}", self.name, journal.stdout);
         }
-        if std::env::var_os("UPSWAP_KEEP").is_some() {
+        if kept() {
             eprintln!("kept: podman exec -it {} bash; then: podman rm -f -t 0 {}", self.name, self.name);
             return;
         }
@@ -292,6 +295,11 @@ fn finish(command: &mut Command) -> String {
     };
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether the hosts are to stay. They have no label then, so that no later run takes them for left over.
+fn kept() -> bool {
+    std::env::var_os("UPSWAP_KEEP").is_some()
 }
 
 /// Removes the containers of test runs that were killed.

@@ -43,6 +43,14 @@ fn ambient_capabilities_instead_of_file_capabilities() {
     .success();
     host.run(&format!("{INSTALL} --version v1.0.0 --ambient CAP_NET_BIND_SERVICE --cap cap_net_bind_service=ep"))
         .code(2);
+    // What is wrong with the words is found before anything is made.
+    host.run(&format!("{INSTALL} --version v1.0.0 --user nosuch --cap banana")).code(2);
+    host.run(&format!("{INSTALL} --version v1.0.0 --user nosuch --ambient CAP_NOPE")).code(2);
+    host.run("getent passwd nosuch").code(2);
+    // The service was not there before: going back before it would leave a process without its files.
+    assert!(host.run("rollback runed").code(1).stderr().contains("no earlier good generation"));
+    assert!(host.run("rollback runed --to 1").code(1).stderr().contains("before the service was installed"));
+    host.run("curl -fsS http://127.0.0.1/health").success();
 }
 
 #[test]

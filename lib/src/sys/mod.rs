@@ -10,7 +10,6 @@ pub mod child;
 pub mod clock;
 pub mod confine;
 pub mod durable;
-pub mod input;
 pub mod intake;
 pub mod landing;
 pub mod libc;

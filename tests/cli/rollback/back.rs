@@ -112,7 +112,9 @@ fn units_are_read_again_restarted_and_proved() {
     let write = |record: &Value| fs::write(host.record_path(), record.to_string()).unwrap();
     write(&record);
 
-    host.rollback(["-n", "runed"]).is(0).says(r#"prove ["runed.service"]"#);
+    host.rollback(["-n", "runed"])
+        .is(0)
+        .says("would restart runed.service, if it is not stopped, and prove it healthy");
     let json =
         host.rollback(["--json", "runed", "--to", "1"]).is(0).says("runed.service runs it and is healthy").json();
     assert_eq!(json["back"]["proven"][0]["unit"], "runed.service", "{json:#}");

@@ -58,7 +58,7 @@ pub enum GenerationError {
     #[error("{0}")]
     Usage(String),
     /// The record of a NAME can't be read or written; nothing was changed.
-    #[error("{name}: its record: {source}")]
+    #[error("{name}: its record: {source}; a file can still go back without it: rollback PATH")]
     Record {
         /// The NAME.
         name: String,

@@ -237,6 +237,12 @@ impl Record {
 }
 
 impl Generation {
+    /// Whether none of its paths existed: the time before a first installation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.values().all(Option::is_none)
+    }
+
     /// The version its newest program came from, when one is known. Units have none, and a file that joined the set later
     /// says nothing about this generation.
     #[must_use]

@@ -102,6 +102,12 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
 }
 
 impl<S> Set<'_, S> {
+    /// The host it is on.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        self.host
+    }
+
     /// What is remembered of the set.
     #[must_use]
     pub fn record(&self) -> &Record {

@@ -106,11 +106,11 @@ impl Drop for Waiting {
 pub fn resolve(dest: &Path, say: &Say) -> Result<Dest, GenerationError> {
     let name = dest.file_name().ok_or_else(|| GenerationError::refused(dest, "this names no file"))?;
     let folder = parent(dest);
-    let folder = fs::canonicalize(folder).map_err(GenerationError::io(folder, "the folder can't be found"))?;
+    let folder = std::fs::canonicalize(folder).map_err(GenerationError::io(folder, "the folder can't be found"))?;
     let path = folder.join(name);
     let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
     let path = if is_link {
-        let target = fs::canonicalize(&path).map_err(GenerationError::io(&path, "its symlink leads nowhere"))?;
+        let target = std::fs::canonicalize(&path).map_err(GenerationError::io(&path, "its symlink leads nowhere"))?;
         say.note(format_args!(
             "{} is a symlink; its target {} is what gets replaced",
             path.display(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::sys::say::Say;
 use crate::sys::systemd::{Systemd, SystemdError, unit_name};
-use crate::sys::{Host, input};
+use crate::sys::{Host, intake};
 use crate::words::exit::{Coded, Exit};
 use crate::words::unit::LIMIT;
 use crate::words::unit::file::{File, Malformed};
@@ -108,6 +108,9 @@ pub enum UnitError {
     /// systemd named files in a way that can't be read back.
     #[error("{0}: systemctl show DropInPaths: cannot be read: {1}")]
     DropIns(String, String),
+    /// Standard input is empty.
+    #[error("standard input: no unit to read: the stage before gave nothing")]
+    Nothing,
     /// Both units are standard input.
     #[error("'-' is standard input and can be one of the two units only")]
     StdinTwice,
@@ -119,7 +122,7 @@ pub enum UnitError {
 impl Coded for UnitError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Name(_) | Self::StdinTwice => Exit::Usage,
+            Self::Name(_) | Self::Nothing | Self::StdinTwice => Exit::Usage,
             Self::Systemd(source) => source.exit(),
             _ => Exit::CouldNot,
         }
@@ -155,8 +158,11 @@ pub fn load(host: &Host, operand: &Operand, say: &Say) -> Result<Unit, UnitError
     let path = Path::new(&operand.0);
     let unit = if operand.is_stdin() {
         let name = "standard input".to_owned();
-        let bytes =
-            input::stdin(LIMIT).map_err(|e| UnitError::Read(io::Error::new(e.kind(), format!("{name}: {e}"))))?;
+        let bytes = at_most(io::stdin().lock(), &name)?;
+        // Before a pipe breaks it is empty; a unit that says nothing is nobody's.
+        if bytes.is_empty() {
+            return Err(UnitError::Nothing);
+        }
         Unit { files: vec![(PathBuf::from("-"), parsed(&name, bytes)?)], name, loaded: None }
     } else if operand.0.as_encoded_bytes().contains(&b'/') || (path.exists() && !is_spelled_like_a_unit(&operand.0)) {
         Unit { name: path.display().to_string(), files: vec![read(path, path.to_owned())?], loaded: None }
@@ -202,13 +208,20 @@ fn remark(unit: &Unit, say: &Say) {
 }
 
 fn read(path: &Path, shown: PathBuf) -> Result<(PathBuf, File), UnitError> {
-    let bytes = input::file(path, LIMIT).map_err(UnitError::Read)?;
+    let bytes = at_most(fs_err::File::open(path).map_err(UnitError::Read)?, &shown.display().to_string())?;
     let file = parsed(&shown.display().to_string(), bytes)?;
     Ok((shown, file))
 }
 
-fn parsed(name: &str, bytes: Option<Vec<u8>>) -> Result<File, UnitError> {
-    let bytes = bytes.ok_or_else(|| UnitError::TooBig { name: name.to_owned() })?;
+/// A unit of two gigabytes, or `/dev/zero`, must not fill the memory.
+fn at_most(reader: impl io::Read, name: &str) -> Result<Vec<u8>, UnitError> {
+    intake::read_at_most(reader, LIMIT as u64).map_err(|e| match e.kind() {
+        io::ErrorKind::FileTooLarge => UnitError::TooBig { name: name.to_owned() },
+        kind => UnitError::Read(io::Error::new(kind, format!("{name}: {e}"))),
+    })
+}
+
+fn parsed(name: &str, bytes: Vec<u8>) -> Result<File, UnitError> {
     File::parse(bytes).map_err(|source| UnitError::Malformed { name: name.to_owned(), source })
 }
 

@@ -153,7 +153,7 @@ fn finished(name: &str, text: Vec<u8>, from: Value, say: &Say) -> Result<Rendere
     if text.contains(&0) {
         return Err(no_unit("it holds a NUL"));
     }
-    let file: File = parsed(name, Some(text))?;
+    let file: File = parsed(name, text)?;
     if file.sections().is_empty() {
         return Err(no_unit(if file.bytes().is_empty() { "it is empty" } else { "it has no [Section]" }));
     }

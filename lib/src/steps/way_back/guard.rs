@@ -63,7 +63,8 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
             say.note(format_args!("{name}: {why}; taking generation {} back", set.trial().generation));
             let left = found_unhealthy(&set);
             let back = take_back(host, set, left, Services::Prove, say)?;
-            say.note(tell(&back));
+            // Said with -q too: it is why the chain did not do what it was for.
+            say.error(tell(&back));
             Ok(Guarded::TakenBack(Box::new(back)))
         }
     }

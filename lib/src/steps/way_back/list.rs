@@ -59,9 +59,10 @@ pub struct Line {
 
 /// What is known of `name`.
 pub fn of(host: &Host, name: &Name) -> Result<Row, Stop> {
+    let whose = whose(host);
     let record = record::read(host, name.as_str()).map_err(|e| could_not(&e))?;
-    let record =
-        record.ok_or_else(|| Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name")))?;
+    let record = record
+        .ok_or_else(|| Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name{whose}")))?;
     Ok(row(host, record))
 }
 
@@ -75,6 +76,15 @@ pub fn all(host: &Host, say: &Say) -> Result<Vec<Row>, Stop> {
         }
     }
     Ok(rows)
+}
+
+/// For a user who looks in a state of his own, whose it is.
+#[must_use]
+pub fn whose(host: &Host) -> String {
+    if nix::unistd::geteuid().is_root() {
+        return String::new();
+    }
+    format!(" in {}, your own state; root's is another: sudo", host.state().display())
 }
 
 fn could_not(e: &std::io::Error) -> Stop {

@@ -231,7 +231,8 @@ pub fn take_back(
             }
         }
     }
-    let (back_name, ended) = (back.name.clone(), set.settle_home(left));
+    let home_is = (unhealthy.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
+    let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left));
     let _settled: Set<'_, Settled> = ended.map_err(|e| BackError::Begun { name: back_name, why: e.to_string() })?;
     match unhealthy {
         None => Ok(back),
@@ -300,7 +301,8 @@ fn put_back(
     let restart = || {
         // The attempts of the bad version must not use up the good one's start limit.
         let _ = systemd.reset_failed(unit);
-        say.detail(format_args!("systemctl restart {unit}"));
+        let shown = crate::words::duration::Span::from(proof.stable);
+        say.note(format_args!("{name}: restarting {unit}, then proving for {shown} that it is healthy"));
         systemd.restart(unit)
     };
     let verdict = if untouched {
@@ -357,35 +359,52 @@ fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
     let name = &record.name;
     let no = |why: String| Stop::new(Exit::No, format!("{name}: {why}"));
     if record.generations.is_empty() {
-        return Err(no("nothing was ever swapped under this name; see: rollback --list".into()));
+        return Err(no(format!(
+            "nothing was ever swapped under this name{}; see: rollback --list",
+            list::whose(set.host())
+        )));
     }
+    // A file that is new can go away again; a service that runs can't be left without its files.
+    let before_it_was_there =
+        |id: Id| !record.units.is_empty() && record.generation(id).is_some_and(Generation::is_empty);
     match to {
         To::Named(text) => {
             let id =
-                record.find(text).ok_or_else(|| no(format!("there is no generation '{text}'; {}", choices(record))))?;
+                record.find(text).ok_or_else(|| no(format!("there is no generation '{text}'; {}", choices(set))))?;
+            if before_it_was_there(id) {
+                return Err(no(format!("generation {id} is from before the service was installed; {}", choices(set))));
+            }
             set.usable(id)?;
             Ok(id)
         }
         To::Previous if record.arrived == Arrived::Rollback => Err(no(format!(
             "generation {} was brought back already; say where to: {}",
             title(record, record.current),
-            choices(record)
+            choices(set)
         ))),
         To::Previous => {
-            for id in record.way_back() {
+            for id in record.way_back().into_iter().filter(|id| !before_it_was_there(*id)) {
                 match set.usable(id) {
                     Ok(()) => return Ok(id),
                     Err(why) => say.note(format_args!("{why}; it is passed over")),
                 }
             }
-            Err(no(format!("there is no earlier good generation to go back to; {}", choices(record))))
+            Err(no(format!("there is no earlier good generation to go back to; {}", choices(set))))
         }
     }
 }
 
-fn choices(record: &Record) -> String {
-    let others: Vec<_> =
-        record.generations.iter().rev().filter(|g| g.id != record.current).map(Generation::title).collect();
+/// What `--to` can be: the generations whose files are all there, those found unhealthy marked.
+fn choices(set: &Set<'_, Settled>) -> String {
+    let record = set.record();
+    let others = record.generations.iter().rev().filter(|g| g.id != record.current && !g.is_empty());
+    let others: Vec<_> = others
+        .filter(|g| set.usable(g.id).is_ok())
+        .map(|g| match g.verdict {
+            Judged::Unhealthy(_) => format!("{} found unhealthy", g.title()),
+            _ => g.title(),
+        })
+        .collect();
     if others.is_empty() {
         return "no other generation is kept".to_owned();
     }

@@ -110,10 +110,17 @@ impl<'h> Set<'h, OnTrial> {
         Ok(went)
     }
 
-    /// Ends the trial with its home generation in place; `left` is what became known of the generation that was left.
+    /// Ends the trial with its home generation in place; `home_is` and `left` are what became known of it and of the one left.
     #[must_use = "the set is settled"]
-    pub fn settle_home(mut self, left: Option<Judged>) -> Result<Set<'h, Settled>, GenerationError> {
+    pub fn settle_home(
+        mut self,
+        home_is: Option<Judged>,
+        left: Option<Judged>,
+    ) -> Result<Set<'h, Settled>, GenerationError> {
         let Trial { generation, home, .. } = *self.trial();
+        if let (Some(verdict), Some(home)) = (home_is, self.record.generation_mut(home)) {
+            home.verdict = verdict;
+        }
         if let (Some(verdict), Some(left)) = (left, self.record.generation_mut(generation)) {
             left.verdict = verdict;
         }
