@@ -32,6 +32,19 @@ fn started_by(program: &[&str], command: &Command) -> Command {
 }
 
 #[test]
+fn failures_in_a_row_do_not_push_the_good_generation_out() {
+    let host = Host::with_runed();
+    let old = host.inode("bin/runed");
+    for bytes in ["2", "3", "4", "5"] {
+        host.ran(&mut chain(&host, bytes, "exit 1")).is(5);
+    }
+    assert_eq!(host.record()["generations"].as_array().unwrap().len(), 3, "and they do not pile up");
+    host.ran(&mut chain(&host, "6", "")).is(0);
+    host.rollback(["runed"]).is(0);
+    assert_eq!(host.inode("bin/runed"), old);
+}
+
+#[test]
 fn success_commits_and_failure_takes_back_to_the_very_same_files() {
     let host = Host::with_runed();
     let first = host.inode("bin/runed");

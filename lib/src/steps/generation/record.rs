@@ -214,9 +214,9 @@ impl Record {
 
     /// Takes what no kept generation needs out of the history, and returns the backups that nobody needs any more.
     ///
-    /// Kept are `keep` generations: the one in place, the ones it replaced, then the newest; besides them the last proven
-    /// one and those of an open trial.
-    pub fn prune(&mut self) -> Vec<PathBuf> {
+    /// Kept are `keep` generations: the one in place, the ones it replaced, then the newest; besides them the last proven one
+    /// and the one of `also`.
+    pub fn prune(&mut self, also: Option<Id>) -> Vec<PathBuf> {
         let newest = self.generations.iter().rev().map(|g| g.id);
         let mut kept = BTreeSet::new();
         for id in self.chain().into_iter().chain(newest) {
@@ -225,7 +225,7 @@ impl Record {
             }
         }
         kept.extend(self.last_proven(None).map(|g| g.id));
-        kept.extend(self.trial.iter().flat_map(|t| [t.generation, t.home]));
+        kept.extend(also);
         let backups = |generations: &[Generation]| -> BTreeSet<PathBuf> {
             let files = generations.iter().flat_map(|g| &g.files);
             files.filter_map(|(dest, state)| Some(dest.backup(state.as_ref()?.born))).collect()
@@ -468,7 +468,7 @@ mod tests {
     fn the_way_back_leads_over_what_was_pruned() {
         let mut record = history(&[Judged::Proven, Judged::Unproven, Judged::Unproven, bad(), Judged::Unproven]);
         record.keep = 2;
-        record.prune();
+        record.prune(None);
         assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
         assert_eq!(record.way_back(), [1]);
     }
@@ -486,7 +486,7 @@ mod tests {
     fn pruning_keeps_the_newest_and_never_the_last_proven() {
         let mut record = history(&[Judged::Proven, bad(), bad(), bad(), bad()]);
         record.keep = 2;
-        let gone = record.prune();
+        let gone = record.prune(None);
         assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
         assert_eq!(gone, [2, 3].map(|id| PathBuf::from(format!("/usr/local/bin/.runed.upswap-{id}"))));
     }
@@ -497,7 +497,7 @@ mod tests {
             history(&[Judged::Unproven, Judged::Unproven, Judged::Unproven, Judged::Unproven, Judged::Unproven]);
         // After a rollback to 1, 5 was swapped in.
         record.generations[4].replaced = Some(1);
-        record.prune();
+        record.prune(None);
         assert_eq!(record.way_back(), [1]);
         assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
     }
@@ -509,7 +509,7 @@ mod tests {
         let old = record.generations[0].files.clone();
         record.generations[3].files = old;
         record.keep = 1;
-        let gone = record.prune();
+        let gone = record.prune(None);
         assert!(!gone.contains(&PathBuf::from("/usr/local/bin/.runed.upswap-1")), "{gone:?}");
         assert_eq!(gone.len(), 2);
     }

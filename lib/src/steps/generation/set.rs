@@ -326,14 +326,9 @@ impl<'h> Set<'h, OnTrial> {
         self.record.current = id;
         self.record.arrived = Arrived::Swap;
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
-        let gone = self.record.prune();
+        let gone = self.record.prune(None);
         let set = self.settled()?;
-        // The upgrade stands; a backup that could not be removed is litter, not a failure.
-        for backup in gone {
-            if let Err(e) = fs::remove_file(&backup) {
-                say.detail(format_args!("an old backup could not be removed: {e}"));
-            }
-        }
+        discard(&gone, say);
         if set.record.generations.len() == 1 {
             for dest in ours {
                 let _ = fs::remove_file(dest.bak());
@@ -421,6 +416,15 @@ impl<'h> Set<'h, OnTrial> {
                 GenerationError::Torn { name: self.record.name.clone(), path, what, source }
             }
             other => other,
+        }
+    }
+}
+
+/// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.
+fn discard(backups: &[PathBuf], say: &Say) {
+    for backup in backups {
+        if let Err(e) = fs::remove_file(backup) {
+            say.detail(format_args!("an old backup could not be removed: {e}"));
         }
     }
 }

@@ -232,7 +232,7 @@ pub fn take_back(
         }
     }
     let home_is = (unhealthy.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
-    let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left));
+    let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left, say));
     let _settled: Set<'_, Settled> = ended.map_err(|e| BackError::Begun { name: back_name, why: e.to_string() })?;
     match unhealthy {
         None => Ok(back),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::change::{Move, Way};
 use super::{
-    Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, in_place,
-    keep_aside,
+    Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, discard,
+    in_place, keep_aside,
 };
 use crate::sys::say::Say;
 
@@ -116,6 +116,7 @@ impl<'h> Set<'h, OnTrial> {
         mut self,
         home_is: Option<Judged>,
         left: Option<Judged>,
+        say: &Say,
     ) -> Result<Set<'h, Settled>, GenerationError> {
         let Trial { generation, home, .. } = *self.trial();
         if let (Some(verdict), Some(home)) = (home_is, self.record.generation_mut(home)) {
@@ -126,8 +127,11 @@ impl<'h> Set<'h, OnTrial> {
         }
         self.record.current = home;
         self.record.arrived = Arrived::Rollback;
+        // What was left on purpose is kept, so that there is a way forward again.
+        let gone = self.record.prune(Some(generation));
         let set = self.settled()?;
         set.refresh_bak(generation);
+        discard(&gone, say);
         Ok(set)
     }
 }
