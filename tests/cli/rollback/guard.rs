@@ -111,6 +111,24 @@ fn where_nothing_changed_the_command_s_own_code_is_passed_on() {
 }
 
 #[test]
+fn a_unit_that_runs_another_file_of_that_name_proves_nothing() {
+    let host = Host::with_runed();
+    fs::create_dir_all(host.path("opt")).unwrap();
+    host.file("opt/runed", "v1");
+    let unit = fs::read_to_string(host.path("unit")).unwrap();
+    host.file("unit", format!("{unit}ExecStart={{ path=/opt/runed ; argv[]=/opt/runed ; ignore_errors=no }}\n"));
+    let swap = "swapbin --unit runed -t bin \"$FILE\"";
+    let wait = "-- usr/bin/systemctl restart -- runed.service";
+    let mut guard = host.guard(&format!("{swap}; svc-wait runed --timeout 1s --stable 0 {wait}"));
+    let ran = host.ran(guard.env("FILE", host.stored("runed", "2")));
+    ran.says("runed.service: wrong-binary: ExecStart= names /opt/runed, and DIR/bin/runed is what was swapped in");
+    assert_eq!((host.jobs(), host.text("bin/runed")), (vec![], "v1".into()));
+    // Whoever says what runs is believed.
+    let mut guard = host.guard(&format!("{swap}; svc-wait runed --timeout 1s --stable 0 --exe any {wait}"));
+    host.ran(guard.env("FILE", host.stored("runed", "2"))).is(0).says("proven healthy");
+}
+
+#[test]
 fn what_is_not_verified_is_refused_unless_it_is_asked_for() {
     let host = Host::with_runed();
     host.file("src/runed", "v2");

@@ -291,6 +291,15 @@ impl<'h> Set<'h, OnTrial> {
         }
     }
 
+    /// The paths of the files that came with the generation on trial.
+    #[must_use]
+    pub fn brought(&self) -> Vec<PathBuf> {
+        let generation = self.trial().generation;
+        let came = |state: &Option<FileState>| state.as_ref().is_some_and(|state| state.born == generation);
+        let files = self.files_of(generation);
+        files.iter().filter(|(_, state)| came(state)).map(|(dest, _)| dest.path().to_owned()).collect()
+    }
+
     /// Remembers what was asked to prove a unit, before it is touched. Every later rollback proves the same.
     pub fn note_proof(&mut self, proof: &Proof) -> Result<(), GenerationError> {
         let unit = &proof.unit;

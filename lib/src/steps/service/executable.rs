@@ -13,7 +13,7 @@ use crate::words::verdict::fold::Executable;
 use crate::words::verdict::state::State;
 
 /// What to do where the main process never is the file of `ExecStart=`.
-const ADVICE: &str = "say which executable it should run: --exe PATH, or --exe any";
+pub(super) const ADVICE: &str = "say which executable it should run: --exe PATH, or --exe any";
 
 /// What systemd runs between fork and execve: itself up to v253, `systemd-executor` since.
 const STARTERS: [&str; 2] = ["systemd", "systemd-executor"];

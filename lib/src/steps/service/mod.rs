@@ -13,7 +13,7 @@ mod wait;
 mod watch;
 
 pub use executable::prove;
-pub use wait::{WaitError, run_command, wait, watch};
+pub use wait::{WaitError, run_command, runs_elsewhere, wait, watch};
 
 /// What systemd says of `unit` now. A unit that does not exist is a state too (`not-found`), no error.
 pub fn observe_unit(host: &Host, unit: &str) -> Result<State, SystemdError> {

@@ -2,18 +2,20 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::executable::ADVICE;
 use super::watch::{ANSWER, Watch};
 use super::{executable, journal, observe_within, probe};
 use crate::sys::Host;
-use crate::sys::process;
+use crate::sys::process::{self, FileId};
 use crate::sys::say::Say;
 use crate::sys::systemd::{SystemdError, unit_name};
 use crate::sys::tool::ToolError;
 use crate::words::duration::Span;
 use crate::words::exit::{Coded, Exit, Stop};
-use crate::words::proof::Proof;
+use crate::words::proof::{Exe, Proof};
 use crate::words::verdict::fold::{Deed, Executable, Fold, Limits, Observation, Probed, Wants};
 use crate::words::verdict::state::State;
 use crate::words::verdict::{Name, Times, Verdict, shown};
@@ -92,6 +94,29 @@ pub fn wait(
 pub fn watch(host: &Host, say: &Say, proof: &Proof) -> Result<Verdict, WaitError> {
     let unit = one_unit(&proof.unit)?;
     judge(host, say, proof, &unit, Deed::Nothing, None)
+}
+
+/// The verdict on a unit that runs none of the files `brought`, though `ExecStart=` names one that is called the same: restarted,
+/// it would be healthy and prove nothing of them. `None` when there is no reason to say so.
+pub fn runs_elsewhere(host: &Host, proof: &Proof, brought: &[PathBuf]) -> Result<Option<Verdict>, WaitError> {
+    let unit = one_unit(&proof.unit)?;
+    if proof.exe != Exe::ExecStart {
+        return Ok(None);
+    }
+    let state = observe_within(host, &unit, proof.timeout.max(ANSWER))?;
+    let Some(path) = state.exec_start.as_ref().filter(|_| !state.other_root) else { return Ok(None) };
+    let Ok(file) = FileId::of(&host.path(path)) else { return Ok(None) };
+    if brought.iter().any(|dest| FileId::of(dest).is_ok_and(|brought| brought == file)) {
+        return Ok(None);
+    }
+    let Some(dest) = brought.iter().find(|dest| dest.file_name() == path.file_name()) else { return Ok(None) };
+    let text = format!(
+        "ExecStart= names {}, and {} is what was swapped in; if that is meant, {ADVICE} (nothing was run)",
+        path.display(),
+        dest.display()
+    );
+    let times = Times { job_ms: None, healthy_ms: None, total_ms: 0 };
+    Ok(Some(verdict(host, &unit, (Name::WrongBinary, text), Some(&state), times)))
 }
 
 /// The deed of a wrapper: COMMAND in the foreground, its stdout on our stderr.

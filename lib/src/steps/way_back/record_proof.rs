@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::steps::generation::set::{self, Opened};
-use crate::steps::service::WaitError;
+use crate::steps::service::{self, WaitError};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::words::exit::Stop;
@@ -11,7 +11,8 @@ use crate::words::name::Name;
 use crate::words::proof::Proof;
 use crate::words::verdict::Verdict;
 
-/// Runs `judge`. Under a guard whose trial is open, `proof` is recorded before it, while the unit is untouched, and the verdict after it.
+/// Runs `judge`. Under a guard whose trial is open, `proof` is recorded before it, while the unit is untouched, and the
+/// verdict after it; a unit that runs another file of the same name than the trial's is not even judged.
 pub fn recorded(
     host: &Host,
     proof: &Proof,
@@ -20,10 +21,15 @@ pub fn recorded(
     let guard: Option<Name> = lock::guard_name().and_then(|name| name.parse().ok());
     let Some(name) = guard else { return Ok(judge()?) };
     let lock = Lock::take(host, name.as_str(), Duration::ZERO)?;
+    let mut elsewhere = None;
     if let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? {
         set.note_proof(proof)?;
+        elsewhere = service::runs_elsewhere(host, proof, &set.brought())?;
     }
-    let verdict = judge()?;
+    let verdict = match elsewhere {
+        Some(verdict) => verdict,
+        None => judge()?,
+    };
     if let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? {
         set.note_verdict(&proof.unit, (!verdict.healthy).then(|| format!("{}: {}", verdict.name, verdict.text)))?;
     }
