@@ -101,6 +101,24 @@ signed_name() {
     esac
 }
 
+# fetched PATTERN: the name of the list or signature that fetch has brought for PATTERN, which is to verify a mere name.
+fetched() {
+    case $1 in
+    *"{"* | *"*"*) ;;
+    *)
+        printf '%s\n' "$1"
+        return
+        ;;
+    esac
+    IFS= read -r asset <"$work/assets"
+    found=$(find "${asset%/*}" -maxdepth 1 -type f -name "$(printf '%s\n' "$1" | sed 's/{[a-z]*}/*/g')" -printf '%f\n')
+    case $found in
+    '' | *"
+"*) die 3 "$name: which file of ${asset%/*} is '$1' is not clear; name it without placeholders" ;;
+    esac
+    printf '%s\n' "$found"
+}
+
 # fetch_and_verify SELECTOR: the verified files, a line each, in $work/files. Ends with the first failing code.
 fetch_and_verify() {
     set -- "$SOURCE${1:+@$1}"
@@ -114,6 +132,8 @@ fetch_and_verify() {
     set -- "$@" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${signature:+--sig "$signature"}
     # shellcheck disable=SC2086
     fetch $loudness ${pre:+--pre} "$@" >"$work/assets" || exit $?
+    SUMS=$(fetched "$SUMS") || exit $?
+    SIG=$(fetched "$SIG") || exit $?
     set -- ${SUMS:+--sums "$SUMS"} ${KEY:+--minisign "$KEY"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}
     # shellcheck disable=SC2086
     verify $loudness "$@" --files-from "$work/assets" >"$work/files" || exit $?

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use fs_err as fs;
+use upswap::words::digest::Digest;
 
 /// A shelf of releases that the real minisign has signed, and a host in a folder.
 struct Shelf(tempfile::TempDir);
@@ -74,4 +75,19 @@ fn a_key_without_a_list_and_without_an_asset_takes_what_fits_this_host() {
     says(&shelf.plan(&shelf.path("releases"), &[]), 0, "would replace");
     fs::write(shelf.path(&format!("releases/v1.0.0/{name}")), "#!/bin/sh\n# another\n").unwrap();
     says(&shelf.plan(&shelf.path("releases"), &[]), 1, "does not hold");
+}
+
+#[test]
+fn a_list_and_its_signature_may_have_the_version_in_their_names() {
+    let shelf = Shelf::new().signed("web-1.0.0");
+    let releases = shelf.path("releases");
+    let digest = Digest::of(&fs::read(releases.join("v1.0.0/web-1.0.0")).unwrap());
+    fs::write(releases.join("v1.0.0/web_1.0.0_sums.txt"), format!("{digest}  web-1.0.0\n")).unwrap();
+    shelf.minisign(&["-S", "-s", "web.sec", "-m", "releases/v1.0.0/web_1.0.0_sums.txt"]);
+    let flags = ["--asset", "web-{version}", "--sums", "web_{version}_sums.txt"];
+    says(&shelf.plan(&releases, &flags), 0, "would replace");
+    let signed = [&flags[..], &["--sig", "web_{version}_sums.txt.minisig"]].concat();
+    says(&shelf.plan(&releases, &signed), 0, "would replace");
+    fs::write(releases.join("v1.0.0/web-1.0.0"), "#!/bin/sh\n# another\n").unwrap();
+    says(&shelf.plan(&releases, &signed), 1, "does not verify");
 }
