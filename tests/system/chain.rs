@@ -266,3 +266,39 @@ fn a_chain_that_is_killed_is_settled_by_the_next_one() {
     assert_eq!(state_of(&host), before, "the files are back and the service was never touched");
     assert_eq!(version_served(&host), "v1.0.0");
 }
+
+#[test]
+fn an_end_in_the_middle_is_told_by_the_exit_status() {
+    let host = host_that_runs("v1.0.0");
+    // The interrupt key of a terminal, while svc-wait watches the new version.
+    let output = host.run(
+        "(while ! pgrep -x svc-wait; do sleep 0.01; done >/dev/null
+            printf '\\003'; while pgrep -x rollback; do sleep 0.1; done >/dev/null) |
+            script -qec 'upswap upgrade runed --version v2.0.0' /dev/null",
+    );
+    assert!(output.code(5).stdout().contains("is back in place"));
+    assert_eq!(version_served(&host), "v1.0.0");
+
+    let begin = "upswap upgrade runed --version v2.0.0 & script=$!
+        while ! pgrep -x svc-wait; do sleep 0.01; done >/dev/null";
+    let output = host.run(&format!("{begin}\npkill -KILL -x rollback; wait $script")).code(4);
+    assert!(output.stderr().contains("left a trial open; end it: rollback runed"), "{}", output.stderr());
+    host.run("rollback runed --lock-wait 20s").success();
+    assert_eq!(version_served(&host), "v1.0.0");
+
+    // One to the script alone waits: what the guard answers stays the answer.
+    host.run(&format!("{begin}\nkill $script; wait $script")).success();
+    assert_eq!(version_served(&host), "v2.0.0");
+}
+
+#[test]
+fn a_profile_is_a_file_of_the_current_folder_and_never_one_of_path() {
+    let host = host_that_runs("v1.0.0");
+    let output = host.run(
+        "printf 'touch /tmp/harm\\n' >/usr/local/bin/web.conf
+        cd /etc/upswap && mv runed.conf web.conf
+        upswap upgrade runed --version v1.0.0 --profile web.conf",
+    );
+    output.success();
+    host.run("test ! -e /tmp/harm").success();
+}
