@@ -6,6 +6,8 @@
 KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP"
 # A flag is one of this command line, never one of the environment.
 for key in $KEYS; do unset "flag_$key"; done
+# With it systemctl takes an option behind its verb for a unit.
+unset POSIXLY_CORRECT
 
 # say LINE / die CODE LINE: what people read, with the script's name in front.
 say() {
@@ -59,6 +61,11 @@ settle_keys() {
     BIN_DIR=${BIN_DIR:-/usr/local/bin}
     UNIT=${UNIT:-$1.service}
     case $UNIT in *.*) ;; *) UNIT=$UNIT.service ;; esac
+    case $UNIT in
+    -* | *[!A-Za-z0-9:_.@\\-]* | *@.*)
+        die 2 "'$UNIT' is not one unit; name it in full, without *, ? or [ and with the instance of a template"
+        ;;
+    esac
     [ -n "$SOURCE" ] || die 2 "$1: where its releases are is not known: write /etc/upswap/$1.conf, or give --source"
     [ -n "$SUMS$KEY" ] || die 2 "$1: a release without evidence is refused: set SUMS or KEY (--sums, --key)"
 }

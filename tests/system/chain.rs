@@ -222,6 +222,13 @@ fn the_flags_of_an_upgrade_do_what_they_say() {
         assert!(refused.stderr().contains(says), "{}", refused.stderr());
     }
     host.run("setpriv --reuid=65534 --regid=65534 --clear-groups upswap upgrade runed").code(3);
+    for unit in ["run*", "runed@", "--now", "../runed"] {
+        let refused = host.run(&format!("upswap upgrade runed --unit '{unit}'")).code(2);
+        assert!(refused.stderr().contains("is not one unit"), "{}", refused.stderr());
+    }
+    // getopt(3) stops at the first operand then, and so does systemctl.
+    host.run("export POSIXLY_CORRECT=1; svc-wait runed --stable 0; upswap upgrade runed --version v2.0.0 --plan")
+        .success();
     assert!(host.run("upswap upgrade --guarded").code(2).stderr().contains("upswap upgrade --help"));
     assert!(host.run("upswap upgrade runed --frobnicate").code(2).stderr().contains("--frobnicate"));
     assert!(host.run("upswap upgrade unknown").code(2).stderr().contains("/etc/upswap/unknown.conf"));

@@ -143,3 +143,13 @@ pub fn unit_name(name: &str) -> String {
     ];
     if TYPES.iter().any(|t| name.ends_with(t)) { name.to_owned() } else { format!("{name}.service") }
 }
+
+/// The full name of one unit, as systemd.unit(5) has its letters: no pattern, no template, no path, no option.
+#[must_use]
+pub fn one_unit(name: &str) -> Option<String> {
+    let unit = unit_name(name);
+    let letter = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let one =
+        unit.chars().all(letter) && unit.len() < 256 && !unit.contains("@.") && !unit.starts_with(['-', '.', '@']);
+    one.then_some(unit)
+}

@@ -77,6 +77,8 @@ impl Host {
             .env("LC_ALL", "C.UTF-8")
             .env("SYSTEMD_COLORS", "0")
             .env("SYSTEMD_PAGER", "")
+            // With it getopt(3) takes what stands behind a systemctl verb for units.
+            .env_remove("POSIXLY_CORRECT")
             .env_remove("LD_PRELOAD")
             .env_remove("LD_LIBRARY_PATH")
             .start()

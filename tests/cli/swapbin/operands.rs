@@ -90,6 +90,8 @@ fn a_wrong_command_line_is_one_line_and_2() {
         &["--keep", "0", "src/a", "bin/runed"],
         &["--commit", "runed", "src/a"],
         &["src/a", "bin/.hidden"],
+        &["--unit", "run*", "src/a", "bin/runed"],
+        &["--unit", "runed@", "src/a", "bin/runed"],
     ] {
         let ran = host.swapbin(arguments).is(2).prints("");
         assert_eq!(ran.stderr.lines().count(), 1, "{arguments:?}: {}", ran.stderr);

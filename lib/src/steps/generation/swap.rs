@@ -11,7 +11,7 @@ use super::stage::{self, Staged, Wanted};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::sys::say::Say;
-use crate::sys::systemd::unit_name;
+use crate::sys::systemd::one_unit;
 use crate::words::name::Name;
 
 /// What is asked of a swap.
@@ -89,6 +89,15 @@ impl Target {
 
 /// Puts the files in place as one change: on trial under a guard or with `trial`, settled otherwise.
 pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, GenerationError> {
+    // What is recorded here is what every way back restarts and proves: a name that systemd refuses would stop them all.
+    let one = |unit: &String| {
+        one_unit(unit).ok_or_else(|| {
+            GenerationError::Usage(format!(
+                "'{unit}' is not one unit; name it in full, without *, ? or [ and with the instance of a template"
+            ))
+        })
+    };
+    let units: Vec<String> = request.units.iter().map(one).collect::<Result<_, _>>()?;
     let mut pairs = Vec::new();
     for file in &request.files {
         let dest = stage::resolve(&request.target.dest(file)?, say)?;
@@ -124,7 +133,7 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
     }
     let staged = stage_all(host, request, &pairs, guarded, say)?;
     let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
-    let brings = Brings { units: request.units.iter().map(|u| unit_name(u)).collect(), keep: request.keep };
+    let brings = Brings { units, keep: request.keep };
     let set: Set<OnTrial> = match opened {
         // The trial's units must be known to its way back, whether or not this call has a file for it.
         Opened::OnTrial(set) if !staged.is_empty() || brings.adds_to(set.record()) => set.join(staged, &brings, say)?,

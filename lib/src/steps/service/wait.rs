@@ -11,7 +11,7 @@ use super::{executable, journal, observe_within, probe};
 use crate::sys::Host;
 use crate::sys::process::{self, FileId};
 use crate::sys::say::Say;
-use crate::sys::systemd::{SystemdError, unit_name};
+use crate::sys::systemd::{self, SystemdError};
 use crate::sys::tool::ToolError;
 use crate::words::duration::Span;
 use crate::words::exit::{Coded, Exit, Stop};
@@ -214,9 +214,7 @@ fn verdict(host: &Host, unit: &str, (name, text): (Name, String), seen: Option<&
 }
 
 fn one_unit(name: &str) -> Result<String, WaitError> {
-    let unit = unit_name(name);
-    let pattern = unit.contains(['*', '?', '[', '/']) || unit.contains("@.") || unit.starts_with(['-', '.', '@']);
-    if pattern { Err(WaitError::NotOneUnit(name.to_owned())) } else { Ok(unit) }
+    systemd::one_unit(name).ok_or_else(|| WaitError::NotOneUnit(name.to_owned()))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -229,7 +227,9 @@ mod tests {
 
     #[test]
     fn a_pattern_a_template_or_a_path_is_not_one_unit() {
-        for bad in ["exe*", "ex?.service", "a[bc]", "tenant@", "tenant@.service", "/etc/x.service", "", "--now"] {
+        for bad in
+            ["exe*", "ex?.service", "a[bc]", "tenant@", "tenant@.service", "/etc/x.service", "", "--now", "a b", "a\nb"]
+        {
             assert!(matches!(one_unit(bad), Err(WaitError::NotOneUnit(_))), "{bad}");
         }
         assert_eq!(one_unit("runed").unwrap(), "runed.service");
