@@ -277,17 +277,18 @@ fn a_chain_that_is_killed_is_settled_by_the_next_one() {
 #[test]
 fn an_end_in_the_middle_is_told_by_the_exit_status() {
     let host = host_that_runs("v1.0.0");
-    // The interrupt key of a terminal, while svc-wait watches the new version.
-    let output = host.run(
-        "(while ! pgrep -x svc-wait; do sleep 0.01; done >/dev/null
+    // The new version answers: svc-wait watches it for four seconds from then on.
+    let runs = "while ! curl -fsS http://127.0.0.1/version | grep -q v2.0.0; do sleep 0.01; done 2>/dev/null";
+    // The interrupt key of a terminal.
+    let output = host.run(&format!(
+        "({runs}
             printf '\\003'; while pgrep -x rollback; do sleep 0.1; done >/dev/null) |
             script -qec 'upswap upgrade runed --version v2.0.0' /dev/null",
-    );
+    ));
     assert!(output.code(5).stdout().contains("is back in place"));
     assert_eq!(version_served(&host), "v1.0.0");
 
-    let begin = "upswap upgrade runed --version v2.0.0 & script=$!
-        while ! pgrep -x svc-wait; do sleep 0.01; done >/dev/null";
+    let begin = format!("upswap upgrade runed --version v2.0.0 & script=$!\n{runs}");
     let output = host.run(&format!("{begin}\npkill -KILL -x rollback; wait $script")).code(4);
     assert!(output.stderr().contains("left a trial open; end it: rollback runed"), "{}", output.stderr());
     host.run("rollback runed --lock-wait 20s").success();
