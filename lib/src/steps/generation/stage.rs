@@ -282,6 +282,10 @@ fn open_regular(path: &Path) -> Result<File, GenerationError> {
 
 /// Removes what a killed run left under the staging name.
 fn sweep(staged: &Path) -> Result<(), GenerationError> {
+    // Looked at first: a read-only file system refuses to remove also what is not there.
+    if fs::symlink_metadata(staged).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
     match fs::remove_file(staged) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(GenerationError::io(staged, "an earlier run left this and it can't be removed")(e))

@@ -100,7 +100,7 @@ pub enum BackError {
     },
     /// Judging the service failed; the files are back.
     #[error(
-        "{name}: the files are back, but whether {unit} runs could not be judged: {why}; look at: systemctl status {unit}"
+        "{name}: the files are back, but whether {unit} runs could not be judged: {why}; try again: rollback {name}"
     )]
     Judge {
         /// The NAME.
