@@ -145,7 +145,7 @@ impl<'h> Set<'h, Settled> {
         set.write()?;
         match set.put_in_place(staged, &BTreeSet::new(), say) {
             Ok(()) => Ok(set),
-            Err(error) => match set.bring_home(say) {
+            Err(error) => match set.usable(home).and_then(|()| set.bring_home(say)) {
                 // A generation that never was leaves no trace in the history.
                 Ok(_) => {
                     record::write(set.host, &before).map_err(GenerationError::record(&before.name))?;
