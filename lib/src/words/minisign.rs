@@ -48,9 +48,9 @@ impl Key {
 }
 
 impl fmt::Display for Key {
-    /// The key's number, as `minisign` writes it into comments.
+    /// The key's number, as `minisign` writes it into comments: a leading zero is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}", self.id)
+        write!(f, "{:X}", self.id)
     }
 }
 
@@ -194,6 +194,12 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
         assert_eq!(Key::from_base64(KEY).unwrap().to_string(), "5962B5350D176991");
         let file = format!("untrusted comment: minisign public key 5962B5350D176991\n{KEY}\n");
         assert_eq!(Key::from_file(file.as_bytes()).unwrap(), Key::from_base64(KEY).unwrap());
+    }
+
+    #[test]
+    fn a_number_is_written_as_minisign_writes_it() {
+        let key = Key { id: 0x0CF5_1D53_2FC5_2A77, ..Key::from_base64(KEY).unwrap() };
+        assert_eq!(key.to_string(), "CF51D532FC52A77");
     }
 
     #[test]
