@@ -44,7 +44,7 @@ pkgconf = $(sysconfdir)/upswap
 # Cargo uses all cores by itself, and apt-get takes one at a time.
 .NOTPARALLEL:
 
-.PHONY: all build demo test lint bench man install uninstall dist clean help \
+.PHONY: all build demo test crash soak lint bench man install uninstall dist clean help \
     rust lint-deps lint-rust lint-scripts lint-pages lint-licences
 
 all: build ## The same as build
@@ -71,6 +71,14 @@ test: rust ## Run all tests: unit, cli, and system in containers
 	@scripts/deps build test
 	@echo '== test: unit, cli and system (some minutes the first time)'
 	@$(CARGO) test --workspace --locked
+
+crash: rust ## Run the crash tests in full: every call, every fault, 1,000 torn disks (about an hour)
+	@scripts/deps build test
+	@UPSWAP_SWEEP=full $(CARGO) test --locked --test crash -- --nocapture
+
+soak: rust ## Swap 10,000 times under load
+	@scripts/deps build test
+	@UPSWAP_SOAK=10000 $(CARGO) test --locked --test crash soak -- --nocapture
 
 lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
 

@@ -38,12 +38,13 @@ pub fn cache() -> PathBuf {
     dir
 }
 
-/// One of the programs of `tests/material`, built when it is not fresh.
+/// One of the programs of `tests/material` or of `tests/crash/tools`, built when it is not fresh.
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(project()).args(["build", "--quiet", "--package", "upswap-material", "--bins"]);
+        cargo.current_dir(project()).args(["build", "--quiet", "--bins"]);
+        cargo.args(["--package", "upswap-material", "--package", "upswap-crash"]);
         cargo.arg("--target-dir").arg(tools().parent().unwrap());
         if tools().ends_with("release") {
             cargo.arg("--release");

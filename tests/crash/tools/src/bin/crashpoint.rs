@@ -1,0 +1,2 @@
+//! `crashpoint`: to be written by the first who comes.
+fn main() {}
