@@ -76,6 +76,9 @@ pub struct Args {
     /// Generations to keep, the one in place included [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub keep: Option<u16>,
+    /// Take a version that was found unhealthy before once more
+    #[arg(long)]
+    pub retry_failed: bool,
     /// Leave the change on trial: --commit keeps it, rollback NAME takes it back
     #[arg(long)]
     pub trial: bool,
@@ -83,7 +86,7 @@ pub struct Args {
     #[arg(long)]
     pub unverified: bool,
     /// End the trial of NAME with the new files in place
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "trial", "target_directory", "unit", "dry_run"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "trial", "target_directory", "unit", "retry_failed", "dry_run"])]
     pub commit: Option<Name>,
     /// Say what would change, change nothing
     #[arg(short = 'n', long)]

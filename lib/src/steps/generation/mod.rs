@@ -9,5 +9,6 @@ pub mod record;
 pub mod set;
 pub mod stage;
 pub mod swap;
+pub mod upkeep;
 
 pub use error::GenerationError;

@@ -5,6 +5,7 @@
 
 mod dest;
 mod disk;
+mod failed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::words::proof::Proof;
 
 pub use dest::Dest;
 pub use disk::{folder, names, path, read, write};
+pub use failed::Failed;
 
 /// The number of a generation of one NAME. Numbers only grow and are never used twice.
 pub type Id = u64;
@@ -44,6 +46,9 @@ pub struct Record {
     pub keep: usize,
     /// The history, oldest first.
     pub generations: Vec<Generation>,
+    /// The versions that were found unhealthy, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
     /// The trial that is open: the write-ahead mark. It is on disk before the first rename and goes last.
     pub trial: Option<Trial>,
 }
@@ -125,8 +130,22 @@ pub struct Trial {
     pub opened: u64,
     /// Each unit as it was when the trial was opened.
     pub before: BTreeMap<String, UnitBefore>,
-    /// What was last found of each unit: `None` is healthy.
-    pub verdicts: BTreeMap<String, Option<String>>,
+    /// What was last found of each unit.
+    pub verdicts: BTreeMap<String, Judged>,
+}
+
+impl Trial {
+    /// What the verdicts say of the generation on trial, all units taken together.
+    #[must_use]
+    pub fn judged(&self) -> Judged {
+        let mut verdicts = self.verdicts.values();
+        let unhealthy = self.verdicts.values().find(|v| matches!(v, Judged::Unhealthy(_)));
+        match unhealthy {
+            Some(unhealthy) => unhealthy.clone(),
+            None if !self.verdicts.is_empty() && verdicts.all(|v| *v == Judged::Proven) => Judged::Proven,
+            None => Judged::Unproven,
+        }
+    }
 }
 
 /// A unit before anything was changed.
@@ -227,13 +246,16 @@ impl Record {
         }
         kept.extend(self.last_proven(None).map(|g| g.id));
         kept.extend(also);
-        let backups = |generations: &[Generation]| -> BTreeSet<PathBuf> {
-            let files = generations.iter().flat_map(|g| &g.files);
-            files.filter_map(|(dest, state)| Some(dest.backup(state.as_ref()?.born))).collect()
-        };
-        let all = backups(&self.generations);
+        let all = self.backups();
         self.generations.retain(|g| kept.contains(&g.id));
-        all.difference(&backups(&self.generations)).cloned().collect()
+        all.difference(&self.backups()).cloned().collect()
+    }
+
+    /// The backups that the recorded generations need.
+    #[must_use]
+    pub fn backups(&self) -> BTreeSet<PathBuf> {
+        let files = self.generations.iter().flat_map(|g| &g.files);
+        files.filter_map(|(dest, state)| Some(dest.backup(state.as_ref()?.born))).collect()
     }
 }
 
@@ -291,7 +313,7 @@ mod tests {
     }
 
     /// Generations 1, 2, … of one file, each replacing the one before.
-    fn history(verdicts: &[Judged]) -> Record {
+    pub(super) fn history(verdicts: &[Judged]) -> Record {
         let mut record = Record {
             schema: 1,
             name: "runed".into(),
@@ -301,6 +323,7 @@ mod tests {
             arrived: Arrived::Swap,
             keep: 3,
             generations: vec![],
+            failed: vec![],
             trial: None,
         };
         for (id, verdict) in (1..).zip(verdicts) {
@@ -316,7 +339,7 @@ mod tests {
         record
     }
 
-    fn bad() -> Judged {
+    pub(super) fn bad() -> Judged {
         Judged::Unhealthy("crashed".into())
     }
 

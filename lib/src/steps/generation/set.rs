@@ -22,6 +22,7 @@ use crate::words::name::Name;
 use crate::words::proof::Proof;
 
 mod home;
+mod upkeep;
 
 /// How long a tool waits for another tool of the same chain to end its own change.
 const TURN: Duration = Duration::from_secs(30);
@@ -60,6 +61,8 @@ pub struct Brings {
     pub units: Vec<String>,
     /// How many generations to keep from now on.
     pub keep: Option<usize>,
+    /// Take a version that was found unhealthy once more.
+    pub retry_failed: bool,
 }
 
 impl Brings {
@@ -93,6 +96,7 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
         arrived: Arrived::Found,
         keep: record::KEEP,
         generations: Vec::new(),
+        failed: Vec::new(),
         trial: None,
     });
     Ok(match record.trial.take() {
@@ -116,6 +120,18 @@ impl<S> Set<'_, S> {
 
     fn files_of(&self, id: Id) -> BTreeMap<Dest, Option<FileState>> {
         self.record.generation(id).map(|g| g.files.clone()).unwrap_or_default()
+    }
+
+    /// Whether `.FILE.bak` is a file that this set had at `dest`, not one of other hands.
+    fn is_bak_ours(&self, dest: &Dest) -> bool {
+        let bak = dest.bak();
+        let backups =
+            self.record.generations.iter().filter_map(|g| Some(dest.backup(g.files.get(dest)?.as_ref()?.born)));
+        if backups.into_iter().any(|backup| change::same_inode(&backup, &bak)) {
+            return true;
+        }
+        let there = in_place(&Dest::new(bak));
+        there.is_ok_and(|there| there.is_some_and(|there| self.record.knows(dest, &there.digest)))
     }
 }
 
@@ -141,7 +157,7 @@ impl<'h> Set<'h, Settled> {
             verdict: Judged::Unproven,
         };
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
-        set.take_in(&staged, brings);
+        set.take_in(&staged, brings)?;
         set.write()?;
         match set.put_in_place(staged, &BTreeSet::new(), say) {
             Ok(()) => Ok(set),
@@ -283,7 +299,11 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         self.record.units.extend(brings.units.iter().cloned());
-        self.take_in(&staged, brings);
+        self.take_in(&staged, brings)?;
+        if !staged.is_empty() {
+            // They speak of the files as they were until now.
+            self.state.0.verdicts.clear();
+        }
         self.write()?;
         match self.put_in_place(staged, &again, say) {
             Ok(()) => Ok(self),
@@ -312,29 +332,26 @@ impl<'h> Set<'h, OnTrial> {
         self.write()
     }
 
-    /// Remembers what was found of a unit: `None` is healthy, otherwise why not.
-    pub fn note_verdict(&mut self, unit: &str, unhealthy: Option<String>) -> Result<(), GenerationError> {
-        self.state.0.verdicts.insert(unit.to_owned(), unhealthy);
+    /// Remembers what was found of a unit.
+    pub fn note_verdict(&mut self, unit: &str, found: Judged) -> Result<(), GenerationError> {
+        self.state.0.verdicts.insert(unit.to_owned(), found);
         self.write()
     }
 
     /// Ends the trial with its generation in place: proven when every verdict of the trial was healthy, and there was one.
     #[must_use = "the set is settled"]
     pub fn commit(mut self, say: &Say) -> Result<Set<'h, Settled>, GenerationError> {
-        let verdicts = &self.trial().verdicts;
-        let proven = !verdicts.is_empty() && verdicts.values().all(Option::is_none);
         let id = self.trial().generation;
-        let unhealthy = verdicts.values().flatten().next().cloned();
-        if let Some(generation) = self.record.generation_mut(id) {
-            match unhealthy {
-                Some(why) => generation.verdict = Judged::Unhealthy(why),
-                None if proven => generation.verdict = Judged::Proven,
-                None => {}
-            }
+        let judged = self.trial().judged();
+        if let Some(generation) = self.record.generation_mut(id)
+            && judged != Judged::Unproven
+        {
+            generation.verdict = judged;
         }
         self.record.current = id;
         self.record.arrived = Arrived::Swap;
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
+        self.record.learn(id, clock::now());
         let gone = self.record.prune(None);
         let set = self.settled()?;
         discard(&gone, say);
@@ -346,9 +363,13 @@ impl<'h> Set<'h, OnTrial> {
         Ok(set)
     }
 
-    /// Enters the staged files into the generation on trial.
-    fn take_in(&mut self, staged: &[Staged], brings: &Brings) {
+    /// Enters the staged files into the generation on trial, unless that makes it one that failed before.
+    fn take_in(&mut self, staged: &[Staged], brings: &Brings) -> Result<(), GenerationError> {
         let id = self.trial().generation;
+        let new: Vec<_> = staged.iter().map(|s| (s.dest.clone(), s.state.digest)).collect();
+        if !brings.retry_failed {
+            self.record.refuse_failed(id, &new)?;
+        }
         if let Some(generation) = self.record.generation_mut(id) {
             for s in staged {
                 generation.files.insert(s.dest.clone(), Some(FileState { born: id, ..s.state.clone() }));
@@ -357,6 +378,7 @@ impl<'h> Set<'h, OnTrial> {
         if let Some(keep) = brings.keep {
             self.record.keep = keep;
         }
+        Ok(())
     }
 
     /// Links the old files for the way back, then renames the new ones into place. What this trial put in place before
@@ -404,18 +426,6 @@ impl<'h> Set<'h, OnTrial> {
             say.note(format_args!("{} is not upswap's; it is kept as {}", bak.display(), aside.display()));
         }
         change::link_over(dest.path(), &bak)
-    }
-
-    /// Whether `.FILE.bak` is a file that this set had at `dest`, not one of other hands.
-    fn is_bak_ours(&self, dest: &Dest) -> bool {
-        let bak = dest.bak();
-        let backups =
-            self.record.generations.iter().filter_map(|g| Some(dest.backup(g.files.get(dest)?.as_ref()?.born)));
-        if backups.into_iter().any(|backup| change::same_inode(&backup, &bak)) {
-            return true;
-        }
-        let there = in_place(&Dest::new(bak));
-        there.is_ok_and(|there| there.is_some_and(|there| self.record.knows(dest, &there.digest)))
     }
 
     /// The error of a change that stopped in the middle and could not be taken back here.

@@ -226,8 +226,13 @@ pub fn stage(
     Ok(Some(Staged { dest: dest.clone(), state, old, waiting }))
 }
 
-/// Whether [`stage`] would stage a file, and then whether that is a verified one; `None` when `dest` is already `source`.
-pub fn would_stage(host: &Host, source: &Path, dest: &Dest, wanted: &Wanted) -> Result<Option<bool>, GenerationError> {
+/// What [`stage`] would stage: whether it is a verified file, and its digest; `None` when `dest` is already `source`.
+pub fn would_stage(
+    host: &Host,
+    source: &Path,
+    dest: &Dest,
+    wanted: &Wanted,
+) -> Result<Option<(bool, Digest)>, GenerationError> {
     let stored = Store::of(host).lookup(source).map_err(GenerationError::io(source, "the store's record of it"))?;
     let mut input = open_regular(source)?;
     let old = in_place(dest)?;
@@ -243,7 +248,7 @@ pub fn would_stage(host: &Host, source: &Path, dest: &Dest, wanted: &Wanted) -> 
         Some(stored) if stored.digest != digest => {
             Err(GenerationError::Altered { path: source.to_owned(), found: digest })
         }
-        stored => Ok(Some(stored.is_some())),
+        stored => Ok(Some((stored.is_some(), digest))),
     }
 }
 

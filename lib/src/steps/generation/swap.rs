@@ -12,6 +12,7 @@ use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::sys::say::Say;
 use crate::sys::systemd::one_unit;
+use crate::words::digest::Digest;
 use crate::words::name::Name;
 
 /// What is asked of a swap.
@@ -29,6 +30,8 @@ pub struct Request {
     pub wanted: Wanted,
     /// How many generations to keep.
     pub keep: Option<usize>,
+    /// Take a version that was found unhealthy once more.
+    pub retry_failed: bool,
     /// Leave the change on trial without a guard.
     pub trial: bool,
     /// Take files that are not from the store under a guard.
@@ -129,11 +132,23 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
         Swapped { name: name.clone(), changed, generation: Some(generation).filter(|id| *id > 0), on_trial }
     };
     if request.dry_run {
-        return Ok(as_it_is(would_change(host, request, &pairs, guarded, say)?));
+        let (record, base) = match &opened {
+            Opened::Settled(set) => (set.record(), set.record().current),
+            Opened::OnTrial(set) => (set.record(), set.trial().generation),
+        };
+        let would = would_change(host, request, &pairs, guarded, say)?;
+        if !request.retry_failed {
+            record.refuse_failed(base, &would)?;
+        }
+        let changed: Vec<_> = would.into_iter().map(|(dest, _)| dest.path().to_owned()).collect();
+        for path in &changed {
+            say.note(format_args!("would replace {}", path.display()));
+        }
+        return Ok(as_it_is(changed));
     }
     let staged = stage_all(host, request, &pairs, guarded, say)?;
     let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
-    let brings = Brings { units, keep: request.keep };
+    let brings = Brings { units, keep: request.keep, retry_failed: request.retry_failed };
     let set: Set<OnTrial> = match opened {
         // The trial's units must be known to its way back, whether or not this call has a file for it.
         Opened::OnTrial(set) if !staged.is_empty() || brings.adds_to(set.record()) => set.join(staged, &brings, say)?,
@@ -179,13 +194,12 @@ fn would_change(
     pairs: &[(&PathBuf, Dest)],
     guarded: bool,
     say: &Say,
-) -> Result<Vec<PathBuf>, GenerationError> {
+) -> Result<Vec<(Dest, Digest)>, GenerationError> {
     let mut changed = Vec::new();
     for (file, dest) in pairs {
-        let Some(verified) = stage::would_stage(host, file, dest, &request.wanted)? else { continue };
+        let Some((verified, digest)) = stage::would_stage(host, file, dest, &request.wanted)? else { continue };
         unverified(file, dest, verified, guarded && !request.unverified, say)?;
-        say.note(format_args!("would replace {}", dest.path().display()));
-        changed.push(dest.path().to_owned());
+        changed.push((dest.clone(), digest));
     }
     Ok(changed)
 }

@@ -61,8 +61,7 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
                 _ => why(ended),
             };
             say.note(format_args!("{name}: {why}; taking generation {} back", set.trial().generation));
-            let left = found_unhealthy(&set);
-            let back = take_back(host, set, left, Services::Prove, say)?;
+            let back = take_back(host, set, Services::Prove, say)?;
             // Said with -q too: it is why the chain did not do what it was for.
             say.error(tell(&back));
             Ok(Guarded::TakenBack(Box::new(back)))
@@ -92,7 +91,7 @@ fn settle_what_was_left(host: &Host, name: &Name, lock: &Lock, say: &Say) -> Res
             "{name}: an earlier chain left generation {} on trial; it is taken back first",
             set.trial().generation
         ));
-        say.note(tell(&take_back(host, set, None, Services::Prove, say)?));
+        say.note(tell(&take_back(host, set, Services::Prove, say)?));
     }
     Ok(())
 }
@@ -114,11 +113,6 @@ fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
     };
     say.note(format_args!("{name}: generation {title} is committed, {verdict}"));
     Ok(Guarded::Committed(id))
-}
-
-/// What the trial's verdicts say against its generation. A command that failed for other reasons says nothing about it.
-fn found_unhealthy(set: &Set<'_, OnTrial>) -> Option<Judged> {
-    set.trial().verdicts.values().flatten().next().cloned().map(Judged::Unhealthy)
 }
 
 fn why(ended: Ended) -> String {

@@ -41,6 +41,6 @@ fn settle_one(host: &Host, name: &str, services: Services, say: &Say) -> Result<
     };
     match set::open(host, &parsed, &lock)? {
         Opened::Settled(_) => Ok(None),
-        Opened::OnTrial(set) => take_back(host, set, None, services, say).map(Some),
+        Opened::OnTrial(set) => take_back(host, set, services, say).map(Some),
     }
 }

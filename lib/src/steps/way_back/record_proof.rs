@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use crate::steps::generation::record::Judged;
 use crate::steps::generation::set::{self, Opened};
 use crate::steps::service::{self, WaitError};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::words::exit::Stop;
-use crate::words::name::Name;
+use crate::words::name;
 use crate::words::proof::Proof;
-use crate::words::verdict::Verdict;
+use crate::words::verdict::{Name, Verdict};
 
 /// Runs `judge`. Under a guard whose trial is open, `proof` is recorded before it, while the unit is untouched, and the
 /// verdict after it; a unit that runs another file of the same name than the trial's is not even judged.
@@ -18,7 +19,7 @@ pub fn recorded(
     proof: &Proof,
     judge: impl FnOnce() -> Result<Verdict, WaitError>,
 ) -> Result<Verdict, Stop> {
-    let guard: Option<Name> = lock::guard_name().and_then(|name| name.parse().ok());
+    let guard: Option<name::Name> = lock::guard_name().and_then(|name| name.parse().ok());
     let Some(name) = guard else { return Ok(judge()?) };
     let lock = Lock::take(host, name.as_str(), Duration::ZERO)?;
     let mut elsewhere = None;
@@ -31,7 +32,16 @@ pub fn recorded(
         None => judge()?,
     };
     if let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? {
-        set.note_verdict(&proof.unit, (!verdict.healthy).then(|| format!("{}: {}", verdict.name, verdict.text)))?;
+        set.note_verdict(&proof.unit, judged(&verdict))?;
     }
     Ok(verdict)
+}
+
+/// What a verdict says of the generation whose unit it judged.
+fn judged(verdict: &Verdict) -> Judged {
+    match verdict.name {
+        Name::Healthy => Judged::Proven,
+        name if name.blames_the_program() => Judged::Unhealthy(format!("{name}: {}", verdict.text)),
+        _ => Judged::Unproven,
+    }
 }

@@ -7,6 +7,7 @@ use super::{
     Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, discard,
     in_place, keep_aside,
 };
+use crate::sys::clock;
 use crate::sys::say::Say;
 
 impl<S> Set<'_, S> {
@@ -123,6 +124,9 @@ impl<'h> Set<'h, OnTrial> {
         }
         if let (Some(verdict), Some(left)) = (left, self.record.generation_mut(generation)) {
             left.verdict = verdict;
+        }
+        for id in [generation, home] {
+            self.record.learn(id, clock::now());
         }
         self.record.current = home;
         self.record.arrived = Arrived::Rollback;
