@@ -122,6 +122,9 @@ pub struct Trial {
     pub by: Arrived,
     /// When it was opened, in seconds since 1970-01-01 UTC.
     pub opened: u64,
+    /// It was opened by `swapbin --trial`, by hand: no chain is there that would end it, or could be gone.
+    #[serde(default)]
+    pub by_hand: bool,
     /// Each unit as it was when the trial was opened.
     pub before: BTreeMap<String, UnitBefore>,
     /// What was last found of each unit: `None` is healthy.

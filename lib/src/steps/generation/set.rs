@@ -60,6 +60,8 @@ pub struct Brings {
     pub units: Vec<String>,
     /// How many generations to keep from now on.
     pub keep: Option<usize>,
+    /// The trial it opens is for an operator to end, not for a guard.
+    pub by_hand: bool,
 }
 
 impl Brings {
@@ -141,6 +143,7 @@ impl<'h> Set<'h, Settled> {
             verdict: Judged::Unproven,
         };
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
+        set.state.0.by_hand = brings.by_hand;
         set.take_in(&staged, brings);
         set.write()?;
         match set.put_in_place(staged, &BTreeSet::new(), say) {
@@ -181,8 +184,15 @@ impl<'h> Set<'h, Settled> {
         for unit in &self.record.units {
             before.insert(unit.clone(), unit_now(self.host, unit, by)?);
         }
-        let trial =
-            Trial { generation: generation.id, home, by, opened: clock::now(), before, verdicts: BTreeMap::new() };
+        let trial = Trial {
+            generation: generation.id,
+            home,
+            by,
+            opened: clock::now(),
+            by_hand: false,
+            before,
+            verdicts: BTreeMap::new(),
+        };
         if self.record.generation(generation.id).is_none() {
             self.record.generations.push(generation);
         }
