@@ -125,6 +125,9 @@ pub struct Trial {
     /// It was opened by `swapbin --trial`, by hand: no chain is there that would end it, or could be gone.
     #[serde(default)]
     pub by_hand: bool,
+    /// The inode of each folder it changed: below a file system that is not mounted lies another one.
+    #[serde(default)]
+    pub folders: BTreeMap<Dest, u64>,
     /// Each unit as it was when the trial was opened.
     pub before: BTreeMap<String, UnitBefore>,
     /// What was last found of each unit: `None` is healthy.

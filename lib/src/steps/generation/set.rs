@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,6 +191,7 @@ impl<'h> Set<'h, Settled> {
             by,
             opened: clock::now(),
             by_hand: false,
+            folders: generation.files.keys().filter_map(folder_of).collect(),
             before,
             verdicts: BTreeMap::new(),
         };
@@ -359,6 +361,7 @@ impl<'h> Set<'h, OnTrial> {
     /// Enters the staged files into the generation on trial.
     fn take_in(&mut self, staged: &[Staged], brings: &Brings) {
         let id = self.trial().generation;
+        self.state.0.folders.extend(staged.iter().filter_map(|s| folder_of(&s.dest)));
         if let Some(generation) = self.record.generation_mut(id) {
             for s in staged {
                 generation.files.insert(s.dest.clone(), Some(FileState { born: id, ..s.state.clone() }));
@@ -437,6 +440,12 @@ impl<'h> Set<'h, OnTrial> {
             other => other,
         }
     }
+}
+
+/// The folder of `dest` and its inode.
+fn folder_of(dest: &Dest) -> Option<(Dest, u64)> {
+    let folder = dest.path().parent()?;
+    Some((Dest::new(folder.to_owned()), fs::metadata(folder).ok()?.ino()))
 }
 
 /// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.

@@ -57,7 +57,17 @@ fn settle_one(host: &Host, name: &str, services: Services, at_boot: bool, say: &
             ));
             Ok(None)
         }
-        Opened::OnTrial(set) => take_back(host, set, None, services, say).map(Some),
+        Opened::OnTrial(set) => match set.unreachable() {
+            None => take_back(host, set, None, services, say).map(Some),
+            Some(folder) => {
+                let line = format!(
+                    "{name}: {} is not the folder of generation {}, as when its file system is not mounted; the trial stays open until it is there: rollback {name}",
+                    folder.display(),
+                    set.trial().generation
+                );
+                Err(Stop::new(Exit::CouldNot, line))
+            }
+        },
         Opened::Settled(_) => Ok(None),
     }
 }
