@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(value_name = "NAME|PATH", conflicts_with_all = ["guard", "pending"])]
     pub target: Option<PathBuf>,
     /// The generation to go to: its number or its version [default: the one before, if it was not found unhealthy]
-    #[arg(long, value_name = "GENERATION|VERSION", requires = "target")]
+    #[arg(long, value_name = "GENERATION|VERSION", requires = "target", conflicts_with_all = ["guard", "list", "current", "pending", "prune", "forget"])]
     pub to: Option<String>,
     /// Bring the files back and leave services alone
     #[arg(long, conflicts_with_all = ["guard", "list", "current", "prune", "forget"])]
@@ -80,10 +80,14 @@ pub struct Args {
     pub prune: Option<Option<Name>>,
     /// With --prune, generations to keep from now on, the one in place included [default: as before]
     #[arg(long, value_name = "N", requires = "prune", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(conflicts_with_all = ["target", "guard", "list", "current", "pending", "forget"])]
     pub keep: Option<u16>,
     /// Remove the history of NAME and every backup, and leave its files in place
     #[arg(long, value_name = "NAME", conflicts_with_all = ["target", "guard", "list", "current", "pending", "prune"])]
     pub forget: Option<Name>,
+    /// With --pending, at boot: files and daemon-reload only, and trials that were opened by hand too
+    #[arg(long, requires = "pending", conflicts_with_all = ["target", "guard", "list", "current", "prune", "forget"])]
+    pub boot: bool,
     /// Say what would be done, do nothing
     #[arg(short = 'n', long, conflicts_with_all = ["list", "current"])]
     pub dry_run: bool,

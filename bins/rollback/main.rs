@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "as report::run gives it")]
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env().with_state(args.state_dir.clone());
-    let services = if args.no_restart { Services::Leave } else { Services::Prove };
+    let services = if args.no_restart || args.boot { Services::Leave } else { Services::Prove };
     let wait = args.lock_wait.into();
     match args.deed()? {
         Deed::Guard(name) if args.dry_run => Ok(would_guard(name, &args, say)),
@@ -38,13 +38,7 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
             let on_trial: Vec<_> = list::all(&host, say)?.into_iter().filter(|row| row.trial.is_some()).collect();
             Ok(answer::listed(&on_trial))
         }
-        Deed::Pending => {
-            let settled = pending::settle(&host, services, say)?;
-            for back in &settled {
-                say.note(way_back::tell(back));
-            }
-            Ok(answer::settled(&settled))
-        }
+        Deed::Pending => Ok(answer::settled(&pending::settle(&host, services, args.boot, say)?)),
         Deed::Prune(name) => {
             let what = Upkeep::Prune(args.keep.map(usize::from));
             Ok(answer::removed(&upkeep::remove(&host, name, what, args.dry_run, wait, say)?))

@@ -3,4 +3,5 @@
 mod back;
 mod guard;
 mod locks;
+mod pending;
 mod upkeep;

@@ -66,7 +66,22 @@ impl Env {
         podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
         podman.args([image, "/sbin/init"]);
         finish(&mut podman);
-        env.run(
+        env.wait_until_booted();
+        env
+    }
+
+    /// Takes the power from the host, as far as its processes feel it, and boots it again.
+    #[track_caller]
+    pub fn power_off_and_boot(&self) {
+        finish(podman().args(["kill", "--signal", "KILL", &self.name]));
+        finish(podman().args(["wait", &self.name]));
+        finish(podman().args(["start", &self.name]));
+        self.wait_until_booted();
+    }
+
+    #[track_caller]
+    fn wait_until_booted(&self) {
+        self.run(
             "for turn in $(seq 200); do
                 case $(systemctl is-system-running --wait 2>/dev/null) in running | degraded) exit 0 ;; esac
                 sleep 0.05
@@ -74,7 +89,6 @@ impl Env {
             systemctl list-jobs; exit 1",
         )
         .success();
-        env
     }
 
     /// Installs the tools of this test run, the scripts and the units: `make install`, unpacked on the host.
@@ -123,6 +137,28 @@ impl Env {
             setcap cap_net_bind_service=+ep /usr/local/bin/runed
             runed print-systemd >/etc/systemd/system/runed.service
             systemctl enable --quiet --now runed.service"
+        ))
+        .success();
+        self
+    }
+
+    /// Writes a profile that says all that `upswap upgrade runed` needs; healthy is who stays so for `stable`.
+    /// A release that is never ready is given up soon.
+    #[track_caller]
+    #[allow(dead_code)] // The demo writes one before people's eyes.
+    pub fn with_profile(self, stable: &str) -> Self {
+        self.run(&format!(
+            "cat >/etc/upswap/runed.conf <<'END'
+SOURCE=gh:runestack/rune
+SUMS=checksums.txt
+KEY=/srv/releases/minisign.pub
+EXTRACT=rune,runed
+PROBES=\"--http http://127.0.0.1:7861/health\"
+STABLE={stable}
+END
+            mkdir /etc/systemd/system/runed.service.d
+            printf '[Service]\\nTimeoutStartSec=3s\\n' >/etc/systemd/system/runed.service.d/test.conf
+            systemctl daemon-reload"
         ))
         .success();
         self

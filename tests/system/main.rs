@@ -9,5 +9,6 @@ mod harness;
 mod install;
 #[path = "../support/material.rs"]
 mod material;
+mod recovery;
 mod rune;
 mod syncthing;

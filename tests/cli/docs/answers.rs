@@ -207,14 +207,13 @@ fn rollback_prints_what_its_page_says() {
     let mut more: Value = serde_json::from_str(&before).unwrap();
     more["failed"] = json!([{ "programs": {}, "version": "v0", "why": "crashed", "time": 0 }]);
     more["generations"][0]["files"][&runed]["capabilities"] = json!("cap_net_bind_service=ep");
-    more["generations"][0]["files"][&runed]["origin"] =
-        json!({ "schema": 1, "source": "", "version": "v0", "asset": "", "digest": Digest::of(b"").to_string(), "time": 0 });
+    more["generations"][0]["files"][&runed]["origin"] = json!({ "schema": 1, "source": "", "version": "v0", "asset": "", "digest": Digest::of(b"").to_string(), "time": 0 });
     fs::write(&record, more.to_string()).unwrap();
     host.answers(0, &["--list", "runed"]);
     fs::write(&record, before).unwrap();
     host.answers(0, &["--current", "runed"]);
     host.answers(0, &["-n", "--pending"]);
-    host.answers(0, &["--pending"]);
+    host.answers(0, &["--pending", "--boot"]);
     host.first("swapbin", &[&second, &runed]);
     host.answers(0, &["-n", "runed"]);
     host.answers(0, &[&runed]);
