@@ -62,9 +62,13 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
             };
             say.note(format_args!("{name}: {why}; taking generation {} back", set.trial().generation));
             let left = found_unhealthy(&set);
-            let back = take_back(host, set, left, Services::Prove, say)?;
-            // Said with -q too: it is why the chain did not do what it was for.
-            say.error(tell(&back));
+            let reason = left.as_ref().map_or(why, |(unit, verdict)| format!("{unit}: {verdict}"));
+            let taken = super::title(set.record(), set.trial().generation);
+            let back = take_back(host, set, left.map(|(_, verdict)| Judged::Unhealthy(verdict)), Services::Prove, say)?;
+            // Said with -q too, and whole: it is why the chain did not do what it was for.
+            let led = tell(&back);
+            let led = led.strip_prefix(&format!("{name}: ")).unwrap_or(&led);
+            say.error(format_args!("{name}: generation {taken} is taken back ({reason}); {led}"));
             Ok(Guarded::TakenBack(Box::new(back)))
         }
     }
@@ -116,9 +120,10 @@ fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
     Ok(Guarded::Committed(id))
 }
 
-/// What the trial's verdicts say against its generation. A command that failed for other reasons says nothing about it.
-fn found_unhealthy(set: &Set<'_, OnTrial>) -> Option<Judged> {
-    set.trial().verdicts.values().flatten().next().cloned().map(Judged::Unhealthy)
+/// What the trial's verdicts say against its generation, of which unit. A command that failed for other reasons says nothing
+/// about it.
+fn found_unhealthy(set: &Set<'_, OnTrial>) -> Option<(String, String)> {
+    set.trial().verdicts.iter().find_map(|(unit, found)| Some((unit.clone(), found.clone()?)))
 }
 
 fn why(ended: Ended) -> String {

@@ -11,15 +11,22 @@ use crate::words::name::Name;
 use crate::words::proof::Proof;
 use crate::words::verdict::Verdict;
 
+/// What was found of a unit.
+#[derive(Debug)]
+pub struct Found {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Whether it is in an open trial, whose guard then says in one line why it takes it back and where that led.
+    pub in_trial: bool,
+}
+
 /// Runs `judge`. Under a guard whose trial is open, `proof` is recorded before it, while the unit is untouched, and the
 /// verdict after it; a unit that runs another file of the same name than the trial's is not even judged.
-pub fn recorded(
-    host: &Host,
-    proof: &Proof,
-    judge: impl FnOnce() -> Result<Verdict, WaitError>,
-) -> Result<Verdict, Stop> {
+pub fn recorded(host: &Host, proof: &Proof, judge: impl FnOnce() -> Result<Verdict, WaitError>) -> Result<Found, Stop> {
     let guard: Option<Name> = lock::guard_name().and_then(|name| name.parse().ok());
-    let Some(name) = guard else { return Ok(judge()?) };
+    let Some(name) = guard else {
+        return Ok(Found { verdict: judge()?, in_trial: false });
+    };
     let lock = Lock::take(host, name.as_str(), Duration::ZERO)?;
     let mut elsewhere = None;
     if let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? {
@@ -30,8 +37,9 @@ pub fn recorded(
         Some(verdict) => verdict,
         None => judge()?,
     };
-    if let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? {
-        set.note_verdict(&proof.unit, (!verdict.healthy).then(|| format!("{}: {}", verdict.name, verdict.text)))?;
-    }
-    Ok(verdict)
+    let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? else {
+        return Ok(Found { verdict, in_trial: false });
+    };
+    set.note_verdict(&proof.unit, (!verdict.healthy).then(|| format!("{}: {}", verdict.name, verdict.text)))?;
+    Ok(Found { verdict, in_trial: true })
 }
