@@ -128,6 +128,27 @@ impl Env {
         self
     }
 
+    /// Writes a profile that says all that `upswap upgrade runed` needs; healthy is who stays so for `stable`.
+    /// A release that is never ready is given up soon.
+    #[track_caller]
+    pub fn with_profile(self, stable: &str) -> Self {
+        self.run(&format!(
+            "cat >/etc/upswap/runed.conf <<'END'
+SOURCE=gh:runestack/rune
+SUMS=checksums.txt
+KEY=/srv/releases/minisign.pub
+EXTRACT=rune,runed
+PROBES=\"--http http://127.0.0.1:7861/health\"
+STABLE={stable}
+END
+            mkdir /etc/systemd/system/runed.service.d
+            printf '[Service]\\nTimeoutStartSec=3s\\n' >/etc/systemd/system/runed.service.d/test.conf
+            systemctl daemon-reload"
+        ))
+        .success();
+        self
+    }
+
     /// Runs a script while `runed` is asked for its health every millisecond: what it did, and the longest time without an answer.
     #[track_caller]
     pub fn pause_of(&self, script: &str) -> (Output, Duration) {
