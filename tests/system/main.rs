@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr)]
 
 mod chain;
+mod chain_kill;
 mod env;
 mod examples;
 mod faults;
