@@ -14,6 +14,7 @@ sysconfdir = /etc
 datarootdir = $(prefix)/share
 mandir = $(datarootdir)/man
 systemdsystemunitdir = $(prefix)/lib/systemd/system
+systemduserunitdir = $(prefix)/lib/systemd/user
 INSTALL = install
 INSTALL_PROGRAM = $(INSTALL) -m 0755
 INSTALL_DATA = $(INSTALL) -m 0644
@@ -29,6 +30,10 @@ TOOLS = $(BIN_TOOLS) $(SBIN_TOOLS)
 # What `upswap NAME` runs. The dispatcher goes to bindir, and deps is for this source tree.
 SCRIPTS = $(filter-out deps upswap,$(notdir $(wildcard scripts/*)))
 UNITS = $(notdir $(wildcard systemd/*.service systemd/*.timer systemd/*.path systemd/*.target))
+USER_UNITS = $(notdir $(wildcard systemd/user/*.service systemd/user/*.timer))
+# What pulls them in: TARGET.wants/UNIT, as the folders of systemd.unit(5) are called.
+WANTS = sysinit.target.wants/upswap-recover.service timers.target.wants/upswap-settle.timer
+USER_WANTS = basic.target.wants/upswap-recover.service timers.target.wants/upswap-settle.timer
 PAGES = $(notdir $(wildcard man/*.[1578]))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | sed 1q)
 
@@ -148,10 +153,21 @@ install: ## Install what `make` has built (DESTDIR, prefix and so on as GNU has 
 	    sed -i 's,/etc/upswap,$(pkgconf),g' "$$to"; \
 	    gzip -n9f "$$to"; \
 	done; \
-	for name in $(UNITS); do \
-	    $(INSTALL) -d "$(DESTDIR)$(systemdsystemunitdir)"; \
-	    $(INSTALL_DATA) "systemd/$$name" "$(DESTDIR)$(systemdsystemunitdir)/$$name"; \
-	done
+	install_unit() { \
+	    $(INSTALL_DATA) "systemd/$$1" "$(DESTDIR)$$2"; \
+	    name=rollback; sed -i "s,/usr/local/sbin/rollback,$(sbindir)/$(transformed)," "$(DESTDIR)$$2"; \
+	}; \
+	link_unit() { \
+	    $(INSTALL) -d "$(DESTDIR)$${1%/*}"; \
+	    ln -sfn "../$${1##*/}" "$(DESTDIR)$$1"; \
+	}; \
+	$(INSTALL) -d "$(DESTDIR)$(systemdsystemunitdir)" "$(DESTDIR)$(systemduserunitdir)"; \
+	for unit in $(UNITS); do install_unit "$$unit" "$(systemdsystemunitdir)/$$unit"; done; \
+	for unit in $(USER_UNITS); do install_unit "user/$$unit" "$(systemduserunitdir)/$$unit"; done; \
+	for link in $(WANTS); do link_unit "$(systemdsystemunitdir)/$$link"; done; \
+	for link in $(USER_WANTS); do link_unit "$(systemduserunitdir)/$$link"; done
+	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || \
+	    echo 'install: begin to settle killed upgrades now, not at the next boot: systemctl daemon-reload && systemctl start upswap-settle.timer'
 
 uninstall: ## Remove what `make install` installed (profiles and state stay)
 	@for name in $(BIN_TOOLS) upswap; do rm -f "$(DESTDIR)$(bindir)/$(transformed)"; done; \
@@ -162,7 +178,12 @@ uninstall: ## Remove what `make install` installed (profiles and state stay)
 	    section=$${page##*.}; name=$${page%.*}; \
 	    rm -f "$(DESTDIR)$(mandir)/man$$section/$(transformed).$$section.gz"; \
 	done; \
-	for name in $(UNITS); do rm -f "$(DESTDIR)$(systemdsystemunitdir)/$$name"; done; \
+	for unit in $(UNITS) $(WANTS); do rm -f "$(DESTDIR)$(systemdsystemunitdir)/$$unit"; done; \
+	for unit in $(USER_UNITS) $(USER_WANTS); do rm -f "$(DESTDIR)$(systemduserunitdir)/$$unit"; done; \
+	wants='$(dir $(addprefix $(systemdsystemunitdir)/,$(WANTS)) $(addprefix $(systemduserunitdir)/,$(USER_WANTS)))'; \
+	for dir in $$wants; do \
+	    [ ! -d "$(DESTDIR)$$dir" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$dir"; \
+	done; \
 	for dir in "$(libexec)/tools" "$(libexec)" "$(pkgconf)"; do \
 	    [ ! -d "$(DESTDIR)$$dir" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$dir"; \
 	done

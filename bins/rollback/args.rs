@@ -65,6 +65,9 @@ pub struct Args {
     /// Take back every open trial whose chain is gone
     #[arg(long, conflicts_with = "guard")]
     pub pending: bool,
+    /// With --pending, at boot: files and daemon-reload only, and trials that were opened by hand too
+    #[arg(long, requires = "pending", conflicts_with_all = ["target", "guard", "list"])]
+    pub boot: bool,
     /// Say what would be done, do nothing
     #[arg(short = 'n', long, conflicts_with = "list")]
     pub dry_run: bool,

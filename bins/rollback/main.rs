@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "as report::run gives it")]
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env().with_state(args.state_dir.clone());
-    let services = if args.no_restart { Services::Leave } else { Services::Prove };
+    let services = if args.no_restart || args.boot { Services::Leave } else { Services::Prove };
     match (&args.guard, &args.list, &args.target) {
         (Some(name), ..) if args.dry_run => Ok(would_guard(name, &args, say)),
         (Some(name), ..) => Ok(guarded(&guard(&host, name, &args.command, args.lock_wait.into(), say)?)),
@@ -38,7 +38,10 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
             let on_trial: Vec<_> = list::all(&host, say)?.into_iter().filter(|row| row.trial.is_some()).collect();
             Ok(listed(&on_trial))
         }
-        _ => Ok(settled(&pending::settle(&host, services, say)?, say)),
+        _ => {
+            let settled = pending::settle(&host, services, args.boot, say)?;
+            Ok(Answer::deed(Exit::Done).json(json!({ "settled": settled })))
+        }
     }
 }
 
@@ -90,13 +93,6 @@ fn guarded(guarded: &Guarded) -> Answer {
             Answer::deed(Exit::TakenBack).json(json!({ "outcome": "taken-back", "back": back }))
         }
     }
-}
-
-fn settled(settled: &[way_back::Back], say: &Say) -> Answer {
-    for back in settled {
-        say.note(way_back::tell(back));
-    }
-    Answer::deed(Exit::Done).json(json!({ "settled": settled }))
 }
 
 fn listed(rows: &[list::Row]) -> Answer {

@@ -243,6 +243,7 @@ pub const ROLLBACK: Members = &[
             ("names[].trial.generation", "The generation on trial."),
             ("names[].trial.home", "The generation that it would go back to."),
             ("names[].trial.opened, names[].trial.age_s", "When it was opened (RFC 3339), and how many seconds ago."),
+            ("names[].trial.by_hand", "Whether swapbin --trial opened it, for an operator to end."),
             ("names[].locked_by", "Who is at work on it now; null when nobody is."),
             ("names[].units", "The units that belong to it."),
             ("names[].generations", "Its generations, the newest first."),

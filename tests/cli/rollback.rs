@@ -3,3 +3,4 @@
 mod back;
 mod guard;
 mod locks;
+mod pending;

@@ -66,7 +66,22 @@ impl Env {
         podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
         podman.args([image, "/sbin/init"]);
         finish(&mut podman);
-        env.run(
+        env.wait_until_booted();
+        env
+    }
+
+    /// Takes the power from the host, as far as its processes feel it, and boots it again.
+    #[track_caller]
+    pub fn power_off_and_boot(&self) {
+        finish(podman().args(["kill", "--signal", "KILL", &self.name]));
+        finish(podman().args(["wait", &self.name]));
+        finish(podman().args(["start", &self.name]));
+        self.wait_until_booted();
+    }
+
+    #[track_caller]
+    fn wait_until_booted(&self) {
+        self.run(
             "for turn in $(seq 200); do
                 case $(systemctl is-system-running --wait 2>/dev/null) in running | degraded) exit 0 ;; esac
                 sleep 0.05
@@ -74,7 +89,6 @@ impl Env {
             systemctl list-jobs; exit 1",
         )
         .success();
-        env
     }
 
     /// Installs the tools of this test run, the scripts and the units: `make install`, unpacked on the host.

@@ -11,5 +11,6 @@ mod harness;
 mod install;
 #[path = "../support/material.rs"]
 mod material;
+mod recovery;
 mod rune;
 mod syncthing;

@@ -201,7 +201,7 @@ fn rollback_prints_what_its_page_says() {
     host.first("swapbin", &["--trial", &second, &runed]);
     host.answers(0, &["--list", "runed"]);
     host.answers(0, &["-n", "--pending"]);
-    host.answers(0, &["--pending"]);
+    host.answers(0, &["--pending", "--boot"]);
     host.first("swapbin", &[&second, &runed]);
     host.answers(0, &["-n", "runed"]);
     host.answers(0, &[&runed]);

@@ -122,6 +122,12 @@ pub struct Trial {
     pub by: Arrived,
     /// When it was opened, in seconds since 1970-01-01 UTC.
     pub opened: u64,
+    /// It was opened by `swapbin --trial`, by hand: no chain is there that would end it, or could be gone.
+    #[serde(default)]
+    pub by_hand: bool,
+    /// The inode of each folder it changed: below a file system that is not mounted lies another one.
+    #[serde(default)]
+    pub folders: BTreeMap<Dest, u64>,
     /// Each unit as it was when the trial was opened.
     pub before: BTreeMap<String, UnitBefore>,
     /// What was last found of each unit: `None` is healthy.

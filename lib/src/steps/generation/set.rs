@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct Brings {
     pub units: Vec<String>,
     /// How many generations to keep from now on.
     pub keep: Option<usize>,
+    /// The trial it opens is for an operator to end, not for a guard.
+    pub by_hand: bool,
 }
 
 impl Brings {
@@ -141,6 +144,7 @@ impl<'h> Set<'h, Settled> {
             verdict: Judged::Unproven,
         };
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
+        set.state.0.by_hand = brings.by_hand;
         set.take_in(&staged, brings);
         set.write()?;
         match set.put_in_place(staged, &BTreeSet::new(), say) {
@@ -181,8 +185,16 @@ impl<'h> Set<'h, Settled> {
         for unit in &self.record.units {
             before.insert(unit.clone(), unit_now(self.host, unit, by)?);
         }
-        let trial =
-            Trial { generation: generation.id, home, by, opened: clock::now(), before, verdicts: BTreeMap::new() };
+        let trial = Trial {
+            generation: generation.id,
+            home,
+            by,
+            opened: clock::now(),
+            by_hand: false,
+            folders: generation.files.keys().filter_map(folder_of).collect(),
+            before,
+            verdicts: BTreeMap::new(),
+        };
         if self.record.generation(generation.id).is_none() {
             self.record.generations.push(generation);
         }
@@ -349,6 +361,7 @@ impl<'h> Set<'h, OnTrial> {
     /// Enters the staged files into the generation on trial.
     fn take_in(&mut self, staged: &[Staged], brings: &Brings) {
         let id = self.trial().generation;
+        self.state.0.folders.extend(staged.iter().filter_map(|s| folder_of(&s.dest)));
         if let Some(generation) = self.record.generation_mut(id) {
             for s in staged {
                 generation.files.insert(s.dest.clone(), Some(FileState { born: id, ..s.state.clone() }));
@@ -427,6 +440,12 @@ impl<'h> Set<'h, OnTrial> {
             other => other,
         }
     }
+}
+
+/// The folder of `dest` and its inode.
+fn folder_of(dest: &Dest) -> Option<(Dest, u64)> {
+    let folder = dest.path().parent()?;
+    Some((Dest::new(folder.to_owned()), fs::metadata(folder).ok()?.ino()))
 }
 
 /// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.

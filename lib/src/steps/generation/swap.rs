@@ -133,7 +133,7 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
     }
     let staged = stage_all(host, request, &pairs, guarded, say)?;
     let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
-    let brings = Brings { units, keep: request.keep };
+    let brings = Brings { units, keep: request.keep, by_hand: request.trial && !guarded };
     let set: Set<OnTrial> = match opened {
         // The trial's units must be known to its way back, whether or not this call has a file for it.
         Opened::OnTrial(set) if !staged.is_empty() || brings.adds_to(set.record()) => set.join(staged, &brings, say)?,

@@ -38,6 +38,8 @@ pub struct OpenTrial {
     pub opened: String,
     /// How long ago that was, in seconds.
     pub age_s: u64,
+    /// Whether it was opened by `swapbin --trial`, for an operator to end.
+    pub by_hand: bool,
 }
 
 /// One generation.
@@ -126,10 +128,14 @@ pub fn table(rows: &[Row]) -> String {
     }
     for row in rows {
         if let Some(trial) = &row.trial {
-            let by = row.locked_by.as_ref().map_or_else(
-                || format!("its chain is gone: rollback {}", row.name),
-                |holder| format!("{holder} is at work on it"),
-            );
+            let name = &row.name;
+            let by = match &row.locked_by {
+                Some(holder) => format!("{holder} is at work on it"),
+                None if trial.by_hand => {
+                    format!("opened by hand; keep it: swapbin --commit {name}, or take it back: rollback {name}")
+                }
+                None => format!("its chain is gone: rollback {name}"),
+            };
             let _ =
                 writeln!(text, "{}: generation {} on trial for {} s; {by}", row.name, trial.generation, trial.age_s);
         }
@@ -143,6 +149,7 @@ fn row(host: &Host, record: Record) -> Row {
         home: t.home,
         opened: clock::rfc3339(t.opened),
         age_s: clock::now().saturating_sub(t.opened),
+        by_hand: t.by_hand,
     });
     Row {
         locked_by: lock::held_by(host, &record.name),

@@ -329,7 +329,9 @@ fn choose_home(set: &mut Set<'_, OnTrial>, say: &Say) -> Result<(), Stop> {
     let Err(first) = set.usable(home) else { return Ok(()) };
     let mut record = set.record().clone();
     record.current = home;
-    for id in record.way_back() {
+    // Not the time before the first installation: that would leave a service without its files.
+    let has_files = |id: &Id| record.generation(*id).is_some_and(|g| !g.is_empty());
+    for id in record.way_back().into_iter().filter(has_files) {
         if set.usable(id).is_ok() {
             say.note(format_args!("{first}; generation {} is taken instead", title(&record, id)));
             return Ok(set.go_home_to(id)?);

@@ -1,6 +1,9 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use fs_err as fs;
 
 use super::change::{Move, Way};
 use super::{
@@ -41,6 +44,14 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         Ok(())
+    }
+
+    /// A folder of the trial that is not there, or is another than it was: its file system is not mounted. What is missing
+    /// there must not be taken for files that were never put in place.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<&Path> {
+        let is_it = |(folder, inode): &(&Dest, &u64)| fs::metadata(folder.path()).is_ok_and(|m| m.ino() == **inode);
+        self.trial().folders.iter().find(|entry| !is_it(entry)).map(|(folder, _)| folder.path())
     }
 
     /// Chooses another generation to bring in, because the one before can't be.
