@@ -186,7 +186,7 @@ wait_for() {
 restart_as_it_is() {
     before=$(state_of "$1")
     code=0
-    wait_for "$1" -- systemctl restart "$1" || code=$?
+    wait_for "$1" -- systemctl ${quiet:+-q} restart "$1" || code=$?
     if [ "$code" -ne 0 ] && [ "$(state_of "$1")" != "$before" ]; then
         die 4 "$name: $1 was restarted with the files that were in place, and that is not healthy; take the version before: rollback $name"
     fi

@@ -3,8 +3,10 @@
 #![allow(clippy::print_stderr)]
 
 mod chain;
+mod chain_kill;
 mod env;
 mod examples;
+mod faults;
 mod harness;
 mod install;
 #[path = "../support/material.rs"]

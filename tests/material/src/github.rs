@@ -54,6 +54,16 @@ impl Api {
         }
     }
 
+    /// How many bytes of an answer's body are sent before the connection ends. Everything, unless the shelf has a file
+    /// `.ASSET.cut` beside the asset: then the first thousand, and nothing where the rest is asked for.
+    #[must_use]
+    pub fn sends(&self, request: &Request) -> Option<usize> {
+        let stored = Path::new(request.path.strip_prefix("/stored/")?);
+        let mark = format!(".{}.cut", stored.file_name()?.to_str()?);
+        let cut = self.dir.join(stored.with_file_name(mark)).exists();
+        cut.then_some(if request.field("range").is_some() { 0 } else { 1000 })
+    }
+
     /// Where an asset is stored: another host, as with the real one, when this one was asked for by name.
     fn redirect(&self, base: &str, words: [&str; 4]) -> Response {
         let path = words.join("/");

@@ -68,8 +68,8 @@ impl Response {
         Self { status, fields, body: body.into().into_bytes() }
     }
 
-    /// Writes the answer; to a HEAD request only its head.
-    pub fn write(&self, stream: &mut impl Write, head_only: bool) -> io::Result<()> {
+    /// Writes the answer; to a HEAD request only its head, and of the body no more than `most`.
+    pub fn write(&self, stream: &mut impl Write, head_only: bool, most: Option<usize>) -> io::Result<()> {
         let reason = match self.status {
             200 => "OK",
             206 => "Partial Content",
@@ -86,7 +86,7 @@ impl Response {
         }
         write!(out, "Content-Length: {}\r\n\r\n", self.body.len())?;
         if !head_only {
-            out.extend_from_slice(&self.body);
+            out.extend_from_slice(&self.body[..most.unwrap_or(usize::MAX).min(self.body.len())]);
         }
         // One write: a small answer is then one packet, and a prober measures the daemon, not the network stack.
         stream.write_all(&out)?;

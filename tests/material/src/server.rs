@@ -73,7 +73,7 @@ fn exchange<S: Read + Write>(stream: S, api: &Api) -> io::Result<S> {
     let mut reader = BufReader::new(stream);
     let request = Request::read(&mut reader)?;
     let mut stream = reader.into_inner();
-    api.answer(&request).write(&mut stream, request.method == "HEAD")?;
+    api.answer(&request).write(&mut stream, request.method == "HEAD", api.sends(&request))?;
     Ok(stream)
 }
 

@@ -137,20 +137,36 @@ pub struct Trial {
     /// Each unit as it was when the trial was opened.
     pub before: BTreeMap<String, UnitBefore>,
     /// What was last found of each unit.
-    pub verdicts: BTreeMap<String, Judged>,
+    pub verdicts: BTreeMap<String, Finding>,
+}
+
+/// What was found of a unit on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it says of the generation.
+    pub judged: Judged,
+    /// The verdict: its name and its evidence.
+    pub text: String,
 }
 
 impl Trial {
     /// What the verdicts say of the generation on trial, all units taken together.
     #[must_use]
     pub fn judged(&self) -> Judged {
-        let mut verdicts = self.verdicts.values();
-        let unhealthy = self.verdicts.values().find(|v| matches!(v, Judged::Unhealthy(_)));
+        let mut found = self.verdicts.values().map(|finding| &finding.judged);
+        let unhealthy = found.clone().find(|judged| matches!(judged, Judged::Unhealthy(_)));
         match unhealthy {
             Some(unhealthy) => unhealthy.clone(),
-            None if !self.verdicts.is_empty() && verdicts.all(|v| *v == Judged::Proven) => Judged::Proven,
+            None if !self.verdicts.is_empty() && found.all(|judged| *judged == Judged::Proven) => Judged::Proven,
             None => Judged::Unproven,
         }
+    }
+
+    /// The first unit that was not found healthy, and how it was found.
+    #[must_use]
+    pub fn unhealthy(&self) -> Option<String> {
+        let (unit, finding) = self.verdicts.iter().find(|(_, finding)| finding.judged != Judged::Proven)?;
+        Some(format!("{unit}: {}", finding.text))
     }
 }
 

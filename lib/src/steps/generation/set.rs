@@ -13,7 +13,7 @@ use fs_err as fs;
 
 use super::change::{self, Way};
 use super::error::GenerationError;
-use super::record::{self, Arrived, Dest, FileState, Generation, Id, Judged, Record, Trial, UnitBefore};
+use super::record::{self, Arrived, Dest, FileState, Finding, Generation, Id, Judged, Record, Trial, UnitBefore};
 use super::stage::{Staged, in_place};
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
@@ -345,7 +345,7 @@ impl<'h> Set<'h, OnTrial> {
     }
 
     /// Remembers what was found of a unit.
-    pub fn note_verdict(&mut self, unit: &str, found: Judged) -> Result<(), GenerationError> {
+    pub fn note_verdict(&mut self, unit: &str, found: Finding) -> Result<(), GenerationError> {
         self.state.0.verdicts.insert(unit.to_owned(), found);
         self.write()
     }

@@ -61,9 +61,13 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
                 _ => why(ended),
             };
             say.note(format_args!("{name}: {why}; taking generation {} back", set.trial().generation));
+            let reason = set.trial().unhealthy().unwrap_or(why);
+            let taken = super::title(set.record(), set.trial().generation);
             let back = take_back(host, set, Services::Prove, say)?;
-            // Said with -q too: it is why the chain did not do what it was for.
-            say.error(tell(&back));
+            // Said with -q too, and whole: it is why the chain did not do what it was for.
+            let led = tell(&back);
+            let led = led.strip_prefix(&format!("{name}: ")).unwrap_or(&led);
+            say.error(format_args!("{name}: generation {taken} is taken back ({reason}); {led}"));
             Ok(Guarded::TakenBack(Box::new(back)))
         }
     }

@@ -129,7 +129,7 @@ fn answer(stream: &TcpStream, version: &str) -> io::Result<()> {
         ("GET" | "HEAD", _) => Response::text(404, "not found\n"),
         _ => Response::text(405, "only GET\n"),
     };
-    response.write(&mut &*stream, request.method == "HEAD")
+    response.write(&mut &*stream, request.method == "HEAD", None)
 }
 
 /// The canonical unit of this version: 2 and later raise the limit of open files, 3 and later need no file capability.

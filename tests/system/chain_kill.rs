@@ -1,0 +1,252 @@
+//! The whole chain, script and tools and systemctl, is killed at points spread over its mutating system calls: every time the
+//! service runs, or `rollback --pending` makes it run, with whole files of one generation.
+//!
+//! `make test` takes 20 points, most of them while the trial is open; `UPSWAP_SWEEP=full` takes every one.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::env::Env;
+use crate::material;
+
+/// The chain that is killed.
+pub const CHAIN: &str = "upswap upgrade runed --version v2.0.0";
+/// How many points a short sweep has while the trial is open, and before and after that.
+const INSIDE: usize = 14;
+const OUTSIDE: usize = 6;
+
+/// The upgrade as it is often written: what is killed in its middle stays so.
+const REFERENCE: &str = "cp -p /usr/local/bin/runed /usr/local/bin/runed.bak
+    systemctl stop runed
+    cp /opt/new/rune /usr/local/bin/rune
+    cp /opt/new/runed /usr/local/bin/runed
+    setcap cap_net_bind_service=+ep /usr/local/bin/runed
+    systemctl start runed";
+
+/// A system call of the chain, before which it is stopped.
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub number: usize,
+    /// Program, call and target.
+    pub what: String,
+}
+
+impl Point {
+    /// A line of crashpoint's list: number, PID, program, call, target. Numbers of sockets are nothing to tell points apart by.
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.split('\t');
+        let (number, _pid) = (words.next()?.parse().ok()?, words.next()?);
+        let what: Vec<&str> = words.map(|word| word.split(":[").next().unwrap_or(word)).collect();
+        Some(Self { number, what: what.join(" ") })
+    }
+}
+
+/// The mutating system calls of a whole run of `command`.
+pub fn points_of(host: &Env, command: &str) -> Vec<Point> {
+    let list = host.run(&format!("/opt/crashpoint --list /run/list 0 count -- {command}; cat /run/list")).success();
+    list.stdout().lines().filter_map(Point::read).collect()
+}
+
+/// `inside` points while the trial is open, `outside` before and after it, each evenly over the calls that differ: a file
+/// that is written in a hundred pieces counts once. The renames of the binaries are always among them.
+pub fn spread(points: &[Point], inside: usize, outside: usize) -> Vec<Point> {
+    let writes_state = |point: &&Point| point.what.contains("-> /var/lib/upswap/runed/state.json");
+    let states: Vec<usize> = points.iter().filter(writes_state).map(|point| point.number).collect();
+    let (mark, commit) = (states[0], *states.last().unwrap());
+    let mut distinct = points.to_vec();
+    distinct.dedup_by(|next, kept| next.what == kept.what);
+    let (trial, rest): (Vec<Point>, Vec<Point>) =
+        distinct.into_iter().partition(|point| (mark + 1..=commit).contains(&point.number));
+    let evenly = |points: &[Point], n: usize| -> Vec<Point> {
+        (0..n).map(|i| points[(2 * i + 1) * points.len() / (2 * n)].clone()).collect()
+    };
+    let (renames, others): (Vec<Point>, Vec<Point>) =
+        trial.into_iter().partition(|point| point.what.starts_with("swapbin rename "));
+    let others = evenly(&others, inside - renames.len());
+    let mut chosen = [renames, others, evenly(&rest, outside)].concat();
+    chosen.sort_by_key(|point| point.number);
+    chosen
+}
+
+/// Whether the long form is asked for.
+pub fn full() -> bool {
+    std::env::var("UPSWAP_SWEEP").is_ok_and(|form| form == "full")
+}
+
+/// What people see of a sweep, also when it passes.
+pub fn tell(report: &str) {
+    let _ = std::io::stderr().lock().write_all(report.as_bytes());
+}
+
+/// What the host's shell knows: `files` says which generation each file is and whether it can do its work, `service` what runs.
+pub const WORDS: &str = r#"
+    files() {
+        for name in rune runed; do
+            path=/usr/local/bin/$name
+            case $(sha256sum <"$path" 2>/dev/null) in
+            "$(sha256sum <"/opt/old/$name")") is=old ;;
+            "$(sha256sum <"/opt/new/$name")") is=new ;;
+            *) is=BROKEN ;;
+            esac
+            [ "$(stat -c '%a %u:%g' "$path" 2>/dev/null)" = '755 0:0' ] || is=$is-MODE
+            [ $name = rune ] || [ "$(getcap "$path" 2>/dev/null)" = "$path cap_net_bind_service=ep" ] || is=$is-NOCAP
+            printf '%s ' "$is"
+        done
+    }
+    service() {
+        # A restart goes on in systemd when the systemctl that asked for it is gone.
+        while [ "$(systemctl show --property=Job --value runed)" != 0 ] && [ -n "$(systemctl show --property=Job --value runed)" ]; do sleep 0.01; done
+        pid=$(systemctl show --property=MainPID --value runed)
+        if ! systemctl is-active --quiet runed || ! curl -fsS http://127.0.0.1:7861/health >/dev/null 2>&1; then
+            echo down
+        elif [ ! "/proc/$pid/exe" -ef /usr/local/bin/runed ]; then
+            echo other
+        else
+            case $(curl -fsS http://127.0.0.1/version) in v1.0.0) echo old ;; v2.0.0) echo new ;; *) echo unknown ;; esac
+        fi
+    }
+    trial() { if rollback --list | grep -q ' on trial '; then echo open; else echo none; fi; }
+"#;
+
+/// Kills `deed` at point `$1`, tells how the host is then, settles what is pending, and tells it again; then all is as before.
+const KILL: &str = r#"
+    rm -f /run/reached
+    /opt/crashpoint --reached /run/reached "$1" kill -- $deed >/dev/null 2>/run/stderr </dev/null || :
+    trial=$(trial)
+    files=$(files)
+    echo "killed $files$(service) $trial"
+    code=0
+    rollback --pending >/run/pending 2>&1 || code=$?
+    echo "settled $(files)$(service) $(trial) $code $(tr '\n' ' ' </run/pending)"
+    echo "reached $(tr ' \t' '_ ' </run/reached 2>/dev/null || :)"
+    [ -z "$again" ] || { $deed >/dev/null 2>/run/again && echo "again $(files)$(service) $(trial) 0" || echo "again failed $(tail -n1 /run/again)"; }
+    rm -rf /var/lib/upswap/runed /usr/local/bin/.rune* /usr/local/bin/*.bak /tmp/tmp.*
+    cp --preserve=all --remove-destination /opt/old/* /usr/local/bin
+    systemctl reset-failed runed
+    systemctl restart runed
+"#;
+
+/// A host that runs v1.0.0 and has what a sweep needs.
+pub fn host() -> Env {
+    let host = Env::boot().with_tools().with_releases().with_rune("v1.0.0").with_profile("300ms");
+    host.put(&material::program("crashpoint"), "/opt/crashpoint");
+    host.run(&format!(
+        "cat >/opt/words <<'WORDS'\n{WORDS}WORDS
+        mkdir /opt/old /opt/new
+        cp --preserve=all /usr/local/bin/rune /usr/local/bin/runed /opt/old
+        tar -x --no-same-owner -f /srv/releases/runestack/rune/v2.0.0/rune_linux_$(dpkg --print-architecture).tar.gz -C /opt/new
+        # The sweep settles itself what is pending.
+        systemctl list-units --plain --no-legend 'upswap*.timer' | while read -r timer rest; do systemctl stop \"$timer\"; done
+        cat >/opt/kill <<'KILL'\nset -e\n. /opt/words\n{KILL}KILL"
+    ))
+    .success();
+    host
+}
+
+/// How the host was after one kill.
+#[derive(Debug)]
+pub struct Seen {
+    /// The line of the call that was stopped at, none when the chain had ended before.
+    pub reached: String,
+    pub killed: Vec<String>,
+    pub settled: Vec<String>,
+    again: Option<Vec<String>>,
+}
+
+impl Seen {
+    fn of(report: &str) -> Self {
+        let line = |word: &str| {
+            let line = report.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+            line.map(|line| line.split(' ').map(str::to_owned).collect::<Vec<String>>())
+        };
+        let reached = Point::read(&line("reached").unwrap_or_default().join("\t"));
+        Self {
+            reached: reached.map(|point| format!("{:4} {}", point.number, point.what)).unwrap_or_default(),
+            killed: line("killed").unwrap_or_default(),
+            settled: line("settled").unwrap_or_default(),
+            again: line("again"),
+        }
+    }
+
+    /// What is wrong with it; empty when the promise is kept.
+    pub fn judge(&self) -> Vec<String> {
+        let whole = |file: &String| file == "old" || file == "new";
+        let mut wrong = Vec::new();
+        if !self.killed.iter().take(2).all(whole) {
+            wrong.push(format!("a file is not whole at the kill: {:?}", self.killed));
+        }
+        match self.settled.as_slice() {
+            [rune, runed, service, trial, code, ..]
+                if whole(rune) && rune == runed && service == runed && trial == "none" && code == "0" => {}
+            other => wrong.push(format!("not one healthy generation after rollback --pending: {}", other.join(" "))),
+        }
+        if let Some(again) = &self.again
+            && again.join(" ") != "new new new none 0"
+        {
+            wrong.push(format!("the chain did not work again: {}", again.join(" ")));
+        }
+        wrong
+    }
+}
+
+fn kill_at(host: &Env, deed: &str, number: usize) -> Seen {
+    let again = if full() && deed == CHAIN { "yes" } else { "" };
+    let output = host.run(&format!("deed='{deed}' again='{again}' sh /opt/kill {number}")).success();
+    Seen::of(output.stdout())
+}
+
+/// Makes the host as it was before a run.
+fn put_back(host: &Env) {
+    // Point 0 is never reached.
+    kill_at(host, "true", 0);
+}
+
+#[test]
+fn a_chain_killed_anywhere_leaves_a_service_that_runs_or_is_made_to_run() {
+    let host = host();
+    // The first run fills the cache, so that the later ones are alike.
+    host.run(CHAIN).success();
+    put_back(&host);
+    let all = points_of(&host, CHAIN);
+    put_back(&host);
+    let points = if full() { all.clone() } else { spread(&all, INSIDE, OUTSIDE) };
+    let mut report = format!("chain_kill: {} of {} mutating calls of '{CHAIN}'\n", points.len(), all.len());
+    let (mut open, mut wrong, mut ends) = (0, Vec::new(), BTreeSet::new());
+    for point in &points {
+        let seen = kill_at(&host, CHAIN, point.number);
+        let _ = writeln!(report, "  {}: {} -> {}", seen.reached, seen.killed.join(" "), seen.settled[..4].join(" "));
+        wrong.extend(seen.judge().into_iter().map(|why| format!("{}: {why}", seen.reached)));
+        open += usize::from(seen.killed.last().is_some_and(|trial| trial == "open"));
+        ends.insert(seen.settled[..2].join(" "));
+    }
+    let _ = writeln!(report, "  {open} of them with the trial open; {} bad", wrong.len());
+    tell(&report);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(open >= 12, "only {open} points between mark and commit");
+    assert!(ends.contains("old old"), "{ends:?}");
+}
+
+/// The same sweep and judge over the reference: it must find the points at which its service stays down or cannot bind.
+#[test]
+fn a_reference_script_killed_so_is_found_out() {
+    let host = host();
+    host.run(&format!("cat >/opt/reference <<'END'\nset -e\n{REFERENCE}\nEND")).success();
+    let all = points_of(&host, "sh /opt/reference");
+    put_back(&host);
+    let mut found = BTreeSet::new();
+    let mut points = all.clone();
+    points.dedup_by(|next, kept| next.what == kept.what);
+    let step = if full() { 1 } else { points.len().div_ceil(12) };
+    let points: Vec<&Point> = points.iter().step_by(step).collect();
+    let mut bad = 0;
+    for point in &points {
+        let seen = kill_at(&host, "sh /opt/reference", point.number);
+        bad += usize::from(!seen.judge().is_empty());
+        found.extend(seen.settled.into_iter().take(3));
+    }
+    tell(&format!("chain_kill: the reference script ends badly at {bad} of {} points: {found:?}\n", points.len()));
+    assert!(found.contains("down"), "{found:?}");
+    assert!(found.iter().any(|file| file.ends_with("-NOCAP")), "{found:?}");
+    assert!(bad >= points.len() / 3, "{bad} of {}", points.len());
+}
