@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser};
 use upswap::report::{Common, ListArgs, VERSION};
+use upswap::steps::generation::refuse::Allow;
 use upswap::steps::generation::stage::parse_mode;
 use upswap::words::duration::Span;
 use upswap::words::filecaps::FileCaps;
@@ -82,8 +83,11 @@ pub struct Args {
     /// Under a guard, take files that verify did not put into the store
     #[arg(long)]
     pub unverified: bool,
+    /// Take what is refused otherwise (repeatable)
+    #[arg(long, value_name = "WHAT")]
+    pub allow: Vec<Allow>,
     /// End the trial of NAME with the new files in place
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "trial", "target_directory", "unit", "dry_run"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "trial", "target_directory", "unit", "allow", "dry_run"])]
     pub commit: Option<Name>,
     /// Say what would change, change nothing
     #[arg(short = 'n', long)]

@@ -56,6 +56,7 @@ fn request(args: Args) -> Result<swap::Request, Stop> {
         keep: args.keep.map(usize::from),
         trial: args.trial,
         unverified: args.unverified,
+        allow: args.allow,
         dry_run: args.dry_run,
         lock_wait: args.lock_wait.into(),
     })
