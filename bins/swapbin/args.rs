@@ -34,6 +34,13 @@ Examples:
 ///
 /// Under a guard (rollback --guard) the change stays on trial until the guard commits it or takes it back. Alone, it is
 /// settled as soon as it is durable. Prints the destinations that changed; nothing when none did.
+///
+/// Refused, for every FILE before the first byte is written: a destination that is no regular file, belongs to a package
+/// or to another NAME, is immutable or append-only, or has something mounted on it; a program on a noexec mount;
+/// capabilities or set-ID bits on a nosuid mount or where there are no extended attributes; a folder that other users can write
+/// to, itself or one above it (a group without other members may, and above it a sticky folder); no room. Attributes that
+/// are bound to the old bytes (security.ima, security.evm) stay behind, and that is said; the time of modification is
+/// that of FILE.
 #[derive(Parser, Debug)]
 #[command(name = "swapbin", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 #[command(
