@@ -15,6 +15,8 @@ use crate::words::acl;
 pub const CAPABILITY: &str = "security.capability";
 /// The one that holds an access control list (acl(5)).
 const ACL: &str = "system.posix_acl_access";
+/// Names under which xfs shows access control lists a second time; they come and go with the first.
+const SHOWN_TWICE: [&str; 2] = ["trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT"];
 
 /// What a new file shall be, besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +129,9 @@ impl Attrs {
 
 /// The attributes of `file` that [`Attrs::of`] leaves behind.
 pub fn left_behind(file: &File) -> Result<Vec<OsString>, AttrError> {
-    Ok(names(file)?.into_iter().filter(|name| !carried(name)).collect())
+    let mut left: Vec<_> = names(file)?.into_iter().filter(|name| !carried(name)).collect();
+    left.sort();
+    Ok(left)
 }
 
 /// Whether the file system of `path` has extended attributes for capabilities.
@@ -139,7 +143,7 @@ pub fn supported(path: &Path) -> bool {
 /// The names of all attributes. A file system without extended attributes has none.
 fn names(file: &File) -> Result<Vec<OsString>, AttrError> {
     match file.list_xattr() {
-        Ok(names) => Ok(names.collect()),
+        Ok(names) => Ok(names.filter(|name| !SHOWN_TWICE.iter().any(|twice| name == twice)).collect()),
         Err(e) if e.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(Vec::new()),
         Err(e) => Err(read_failed("the list of extended attributes")(e)),
     }
