@@ -57,6 +57,7 @@ fn request(args: Args) -> Result<swap::Request, Stop> {
         retry_failed: args.retry_failed,
         trial: args.trial,
         unverified: args.unverified,
+        allow: args.allow,
         dry_run: args.dry_run,
         lock_wait: args.lock_wait.into(),
     })

@@ -4,6 +4,14 @@
 // A sweep tells on stderr what it found.
 #![allow(clippy::print_stderr)]
 
+mod environment;
+mod metadata;
+mod odd;
+mod refusals;
+
+#[path = "../support/host.rs"]
+#[allow(dead_code)]
+mod host;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;

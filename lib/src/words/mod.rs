@@ -1,5 +1,6 @@
 //! The words of the trade, pure: no file, no process, no clock.
 
+pub mod acl;
 pub mod digest;
 pub mod duration;
 pub mod elf;

@@ -6,6 +6,8 @@ mod change;
 pub mod error;
 pub mod exchange;
 pub mod record;
+pub mod refuse;
+mod room;
 pub mod set;
 pub mod stage;
 pub mod swap;

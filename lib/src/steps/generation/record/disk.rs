@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use fs_err as fs;
 
 use super::Record;
-use crate::sys::{Host, durable};
+use crate::sys::{Host, durable, trust};
 
 /// The folder that is `name`'s alone.
 #[must_use]
@@ -21,8 +21,11 @@ pub fn path(host: &Host, name: &str) -> PathBuf {
 }
 
 /// Reads the record of `name`; `None` when there is none. A record of a newer form is refused, not guessed at.
+///
+/// What it says is run and restarted by whoever reads it, so it is read only where nobody else can write.
 pub fn read(host: &Host, name: &str) -> io::Result<Option<Record>> {
     let path = path(host, name);
+    trust::check(host, durable::parent(&path))?;
     let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
     match fs::read(&path) {
         Ok(bytes) => {
@@ -41,6 +44,7 @@ pub fn read(host: &Host, name: &str) -> io::Result<Option<Record>> {
 pub fn write(host: &Host, record: &Record) -> io::Result<()> {
     let path = path(host, &record.name);
     durable::make_dirs(durable::parent(&path), 0o755)?;
+    trust::check(host, durable::parent(&path))?;
     let mut text = serde_json::to_vec_pretty(record)?;
     text.push(b'\n');
     durable::replace(&path, &text, 0o644)
