@@ -4,6 +4,15 @@
 // A sweep tells on stderr what it found.
 #![allow(clippy::print_stderr)]
 
+mod bed;
+mod canary;
+mod cases;
+mod errno;
+mod kill;
+
+#[path = "../support/host.rs"]
+#[allow(dead_code)]
+mod host;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;
