@@ -8,6 +8,11 @@ mod environment;
 mod metadata;
 mod odd;
 mod refusals;
+mod bed;
+mod canary;
+mod cases;
+mod errno;
+mod kill;
 
 #[path = "../support/host.rs"]
 #[allow(dead_code)]
