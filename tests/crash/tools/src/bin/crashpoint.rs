@@ -1,2 +1,0 @@
-//! `crashpoint`: to be written by the first who comes.
-fn main() {}
