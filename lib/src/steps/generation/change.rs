@@ -13,6 +13,7 @@ use super::error::GenerationError;
 use super::record::Dest;
 use super::stage::Staged;
 use crate::sys::durable::{parent, sync_dir};
+use crate::sys::intake;
 use crate::sys::signals::Held;
 
 /// One path's change: a file that waits beside it, or nothing when the path is to go away.
@@ -61,6 +62,11 @@ pub(super) fn carry_out(mut moves: Vec<Move>, way: Way) -> Result<(), (PathBuf, 
 pub(super) fn sync_folders<'p>(paths: impl IntoIterator<Item = &'p Path>) -> io::Result<()> {
     let folders: BTreeSet<_> = paths.into_iter().map(parent).collect();
     folders.into_iter().try_for_each(sync_dir)
+}
+
+/// Makes the file at `path` durable. Its name is its folder's ([`sync_folders`]).
+pub(super) fn sync_file(path: &Path) -> io::Result<()> {
+    intake::open_regular(path)?.sync_all()
 }
 
 /// Makes `link` one more name of `file`'s inode, in place of whatever had that name.

@@ -14,6 +14,7 @@ use super::change::{self, Way};
 use super::error::GenerationError;
 use super::record::{self, Arrived, Dest, FileState, Generation, Id, Judged, Record, Trial, UnitBefore};
 use super::stage::{Staged, in_place};
+use crate::sys::durable::parent;
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
 use crate::sys::systemd::Systemd;
@@ -130,6 +131,7 @@ impl<'h> Set<'h, Settled> {
         brings: &Brings,
         say: &Say,
     ) -> Result<Set<'h, OnTrial>, GenerationError> {
+        make_old_durable(&staged)?;
         self.note_what_is_there(&staged, say)?;
         let before = self.record.clone();
         let home = self.record.current;
@@ -261,6 +263,7 @@ impl<'h> Set<'h, OnTrial> {
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
     #[must_use = "commit it or take it back"]
     pub fn join(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Self, GenerationError> {
+        make_old_durable(&staged)?;
         let (generation, home) = (self.trial().generation, self.trial().home);
         let mut again = BTreeSet::new();
         let now = self.files_of(generation);
@@ -427,6 +430,16 @@ impl<'h> Set<'h, OnTrial> {
             other => other,
         }
     }
+}
+
+/// Makes the files that are to be replaced durable: the way back stands on them, and other hands may have written them a moment ago.
+fn make_old_durable(staged: &[Staged]) -> Result<(), GenerationError> {
+    let old: Vec<&Path> = staged.iter().filter(|s| s.old.is_some()).map(|s| s.dest.path()).collect();
+    for path in &old {
+        change::sync_file(path).map_err(GenerationError::io(path, "it can't be made durable for the way back"))?;
+    }
+    let folder = old.first().map_or(Path::new("/"), |path| parent(path));
+    change::sync_folders(old.iter().copied()).map_err(GenerationError::io(folder, "it can't be made durable"))
 }
 
 /// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.
