@@ -4,7 +4,7 @@
 //! under the lock ([`open`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use super::change::{self, Way};
 use super::error::GenerationError;
 use super::record::{self, Arrived, Dest, FileState, Generation, Id, Judged, Record, Trial, UnitBefore};
 use super::stage::{Staged, in_place};
-use crate::sys::durable::parent;
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
 use crate::sys::systemd::Systemd;
@@ -384,11 +383,7 @@ impl<'h> Set<'h, OnTrial> {
                 self.move_bak(&s.dest, say)?;
             }
         }
-        let paths: Vec<_> = staged.iter().map(|s| s.dest.clone()).collect();
-        change::sync_folders(paths.iter().map(Dest::path)).map_err(GenerationError::io(
-            paths.first().map_or(Path::new("/"), Dest::path),
-            "its folder can't be made durable",
-        ))?;
+        change::sync_folders(staged.iter().map(|s| s.dest.path())).map_err(not_durable)?;
         let moves = change::moves_of(&staged);
         let carried = change::carry_out(moves, Way::Forward);
         staged.iter_mut().filter(|s| !s.path().exists()).for_each(Staged::renamed);
@@ -438,8 +433,11 @@ fn make_old_durable(staged: &[Staged]) -> Result<(), GenerationError> {
     for path in &old {
         change::sync_file(path).map_err(GenerationError::io(path, "it can't be made durable for the way back"))?;
     }
-    let folder = old.first().map_or(Path::new("/"), |path| parent(path));
-    change::sync_folders(old.iter().copied()).map_err(GenerationError::io(folder, "it can't be made durable"))
+    change::sync_folders(old).map_err(not_durable)
+}
+
+fn not_durable((path, source): (PathBuf, io::Error)) -> GenerationError {
+    GenerationError::Io { path, what: "this folder can't be made durable", source }
 }
 
 /// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.
