@@ -4,8 +4,10 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
@@ -67,8 +69,15 @@ pub struct Mounted {
 impl Mounted {
     /// Unmounts, and panics where it is still busy: what a test reads afterwards must be all that was written.
     pub fn unmount(self) {
-        umount2(&self.point, MntFlags::empty()).unwrap_or_else(|e| panic!("umount {}: {e}", self.point.display()));
-        std::mem::forget(self);
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            match umount2(&self.point, MntFlags::empty()) {
+                Ok(()) => return std::mem::forget(self),
+                // Another thread's child has a copy of our descriptors until it executes its program.
+                Err(Errno::EBUSY) if Instant::now() < end => std::thread::yield_now(),
+                Err(e) => panic!("umount {}: {e}", self.point.display()),
+            }
+        }
     }
 }
 

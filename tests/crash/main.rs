@@ -7,3 +7,6 @@
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;
+mod disk;
+mod managed;
+mod power;

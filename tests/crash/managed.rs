@@ -134,6 +134,8 @@ impl World {
 
     /// Puts the disks back as the deed finds them.
     pub fn fresh(&self) {
+        // A reboot empties it.
+        let _ = fs::remove_dir_all(self.dir.path().join("root/run"));
         for (_, base, image) in self.disks() {
             disk::copy(&base, &image);
         }
@@ -272,7 +274,7 @@ impl World {
         if !allowed.iter().any(|one| found.iter().all(|f| f == one)) {
             return Err(format!("after recovery {found:?} is in place, and allowed are all {allowed:?}"));
         }
-        self.backups()
+        self.backups(found[0])
     }
 
     /// Which generation each path is of, or the first path that is not whole.
@@ -285,18 +287,29 @@ impl World {
         self.files().iter().find(|m| m.path.ends_with(name)).unwrap().found()
     }
 
+    /// Whether there is a record, and no trial is open.
+    pub fn is_settled(&self) -> bool {
+        let record = fs::read(self.record_path()).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        record.is_some_and(|record| record["trial"].is_null())
+    }
+
     fn record_path(&self) -> PathBuf {
         self.state().join("runed/state.json")
     }
 
     /// Whether every recorded generation's files are there: in place, or as backups.
-    fn backups(&self) -> Result<(), String> {
+    fn backups(&self, found: Generation) -> Result<(), String> {
         let text = match fs::read(self.record_path()) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             text => text.map_err(|e| e.to_string())?,
         };
         let record: Value = serde_json::from_slice(&text).map_err(|e| format!("the record: {e}"))?;
         for generation in record["generations"].as_array().unwrap() {
+            // A swap that was cut short and taken back: its files were never all in place.
+            let never_was = generation["id"].as_u64() > record["current"].as_u64();
+            if never_was && found == Generation::Old && matches!(self.deed, Deed::Swap | Deed::SwapOverFresh) {
+                continue;
+            }
             for (path, state) in generation["files"].as_object().unwrap() {
                 let Some(digest) = state["digest"].as_str() else { continue };
                 let path = Path::new(path);
