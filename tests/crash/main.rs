@@ -20,3 +20,6 @@ mod host;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;
+mod disk;
+mod managed;
+mod power;

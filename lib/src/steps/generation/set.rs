@@ -4,7 +4,7 @@
 //! under the lock ([`open`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -149,6 +149,7 @@ impl<'h> Set<'h, Settled> {
         brings: &Brings,
         say: &Say,
     ) -> Result<Set<'h, OnTrial>, GenerationError> {
+        make_old_durable(&staged)?;
         self.note_what_is_there(&staged, say)?;
         let before = self.record.clone();
         let home = self.record.current;
@@ -289,6 +290,7 @@ impl<'h> Set<'h, OnTrial> {
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
     #[must_use = "commit it or take it back"]
     pub fn join(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Self, GenerationError> {
+        make_old_durable(&staged)?;
         let (generation, home) = (self.trial().generation, self.trial().home);
         let mut again = BTreeSet::new();
         let now = self.files_of(generation);
@@ -416,11 +418,7 @@ impl<'h> Set<'h, OnTrial> {
                 self.move_bak(&s.dest, say)?;
             }
         }
-        let paths: Vec<_> = staged.iter().map(|s| s.dest.clone()).collect();
-        change::sync_folders(paths.iter().map(Dest::path)).map_err(GenerationError::io(
-            paths.first().map_or(Path::new("/"), Dest::path),
-            "its folder can't be made durable",
-        ))?;
+        change::sync_folders(staged.iter().map(|s| s.dest.path())).map_err(not_durable)?;
         let moves = change::moves_of(&staged);
         let carried = change::carry_out(moves, Way::Forward);
         staged.iter_mut().filter(|s| !s.path().exists()).for_each(Staged::renamed);
@@ -456,6 +454,19 @@ impl<'h> Set<'h, OnTrial> {
 fn folder_of(dest: &Dest) -> Option<(Dest, u64)> {
     let folder = dest.path().parent()?;
     Some((Dest::new(folder.to_owned()), fs::metadata(folder).ok()?.ino()))
+}
+
+/// Makes the files that are to be replaced durable: the way back stands on them, and other hands may have written them a moment ago.
+fn make_old_durable(staged: &[Staged]) -> Result<(), GenerationError> {
+    let old: Vec<&Path> = staged.iter().filter(|s| s.old.is_some()).map(|s| s.dest.path()).collect();
+    for path in &old {
+        change::sync_file(path).map_err(GenerationError::io(path, "it can't be made durable for the way back"))?;
+    }
+    change::sync_folders(old).map_err(not_durable)
+}
+
+fn not_durable((path, source): (PathBuf, io::Error)) -> GenerationError {
+    GenerationError::Io { path, what: "this folder can't be made durable", source }
 }
 
 /// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.
