@@ -22,6 +22,7 @@ pub mod signals;
 pub mod systemd;
 mod terminal;
 pub mod tool;
+pub mod users;
 
 /// The machine: where its state, its locks and its tools are.
 ///
