@@ -198,7 +198,8 @@ pub fn none(bad: &[String]) {
 /// ten thousand times. What a disk does with a sync is the power cut's to find out.
 fn ground() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let takes = tempfile::NamedTempFile::new_in(memory).is_ok_and(|f| xattr::set(f.path(), "user.note", b"note").is_ok());
+    let takes =
+        tempfile::NamedTempFile::new_in(memory).is_ok_and(|f| xattr::set(f.path(), "user.note", b"note").is_ok());
     if takes { memory.to_owned() } else { std::env::temp_dir() }
 }
 

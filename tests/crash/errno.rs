@@ -67,7 +67,8 @@ pub fn swept(case: &Case, used: &mut BTreeMap<(String, usize), u32>) -> Vec<Stri
 fn faults(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>) -> Vec<Fault> {
     let mut faults = Vec::new();
     let swept = |call: &&Listed| {
-        let left_out = LEFT_OUT.iter().any(|(name, _)| *name == call.name) && !(call.name == "mmap" && !call.target.is_empty());
+        let left_out =
+            LEFT_OUT.iter().any(|(name, _)| *name == call.name) && !(call.name == "mmap" && !call.target.is_empty());
         OURS.contains(&call.program.as_str()) && !left_out
     };
     for call in calls.iter().filter(swept) {
@@ -78,7 +79,8 @@ fn faults(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>) -> Vec<Fa
             faults.push(Fault { number: call.number, action: format!("errno={error}") });
         }
         // What is said to people is not read back.
-        let on_disk = call.target.starts_with('/') && !call.target.starts_with("/proc") && !call.target.starts_with("/dev/null");
+        let on_disk =
+            call.target.starts_with('/') && !call.target.starts_with("/proc") && !call.target.starts_with("/dev/null");
         if matches!(call.name.as_str(), "write" | "pwrite64") && on_disk {
             faults.push(Fault { number: call.number, action: "short=1".into() });
         }
@@ -111,7 +113,9 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String>
         _ => bad.push(format!("{told}: wrong exit code: {struck:?}")),
     }
     // Only what could not be unlinked may lie about, and it is named.
-    let named = |name: &String| struck.at.as_ref().is_some_and(|at| at.contains("unlink")) && struck.stderr.contains(name.as_str());
+    let named = |name: &String| {
+        struck.at.as_ref().is_some_and(|at| at.contains("unlink")) && struck.stderr.contains(name.as_str())
+    };
     let trial = on_trial(bed);
     bad.extend(litter(bed).iter().filter(|n| !named(n) && !trial).map(|n| format!("{told}: litter: {n}: {struck:?}")));
     bad.extend(ends_well(bed, case, states, &told));
@@ -123,7 +127,9 @@ fn differences(before: &Disk, after: &Disk) -> Vec<String> {
     let mut changed = Vec::new();
     for path in before.keys().chain(after.keys().filter(|path| !before.contains_key(*path))) {
         let (was, is) = (before.get(path), after.get(path));
-        let own_folder = path.starts_with("var") && was.is_none() && after.keys().all(|p| p == path || !p.starts_with(path) || !after[p].is_file());
+        let own_folder = path.starts_with("var")
+            && was.is_none()
+            && after.keys().all(|p| p == path || !p.starts_with(path) || !after[p].is_file());
         if was != is && !own_folder {
             changed.push(format!("{}: {was:?} -> {is:?}", path.display()));
         }

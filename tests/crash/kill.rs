@@ -29,8 +29,7 @@ pub fn swept(case: &Case) -> Vec<String> {
     let mutating = bed.calls(&[], &command).len() as u64;
     let all = bed.calls(&["--calls", "all"], &command).len() as u64;
     let recovery = recovery_calls(&bed, case, mutating);
-    let mut points: Vec<_> =
-        (1..=mutating).map(|number| Point { calls: "mutating", number, recovery: None }).collect();
+    let mut points: Vec<_> = (1..=mutating).map(|number| Point { calls: "mutating", number, recovery: None }).collect();
     // Every call of swapbin alone; of a whole tree every third in the short form.
     let stride = match case.name {
         _ if full() => 1,
@@ -159,7 +158,8 @@ pub fn litter(bed: &Bed) -> Vec<String> {
     let disk = bed.disk();
     let names = disk.keys().filter(|path| {
         let file = path.file_name().unwrap().to_string_lossy();
-        let ours = file.starts_with('.') && (file.contains("upswap") || file.ends_with(".bak") || file.ends_with(".link"))
+        let ours = file.starts_with('.')
+            && (file.contains("upswap") || file.ends_with(".bak") || file.ends_with(".link"))
             || file.ends_with(".save");
         ours && !known.contains(&bed.host.path(path))
     });

@@ -318,7 +318,11 @@ impl World {
                 let is = |path: &Path| fs::read(path).is_ok_and(|bytes| Digest::of(&bytes).to_string() == digest);
                 if !is(path) && !is(&backup) {
                     let listed = listing(path.parent().unwrap());
-                    return Err(format!("the way back to {} is lost: {}; {listed}", generation["id"], backup.display()));
+                    return Err(format!(
+                        "the way back to {} is lost: {}; {listed}",
+                        generation["id"],
+                        backup.display()
+                    ));
                 }
             }
         }

@@ -269,5 +269,6 @@ fn a_swap_that_was_killed_is_durable_when_its_commit_says_so() {
         command.args(["--quiet", "--commit", "runed"]);
         command
     };
-    killed_and_ended_by_the_next(Deed::SwapOverFresh, commit, Generation::New).none_bad("killed, then swapbin --commit");
+    killed_and_ended_by_the_next(Deed::SwapOverFresh, commit, Generation::New)
+        .none_bad("killed, then swapbin --commit");
 }

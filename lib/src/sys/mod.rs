@@ -25,6 +25,7 @@ pub mod systemd;
 mod terminal;
 pub mod tool;
 pub mod trust;
+pub mod users;
 
 /// The machine: where its state, its locks and its tools are.
 ///

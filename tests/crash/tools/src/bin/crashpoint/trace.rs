@@ -349,7 +349,8 @@ fn changes(pid: i32, name: &str, call: &Call) -> bool {
         // What is said to a person or through a pipe is not on the host's disk.
         "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => {
             let to = tracee::descriptor(pid, first);
-            to.starts_with("/dev/shm/") || !["pipe:", "anon_inode:", "/dev/", "fd "].iter().any(|prefix| to.starts_with(prefix))
+            to.starts_with("/dev/shm/")
+                || !["pipe:", "anon_inode:", "/dev/", "fd "].iter().any(|prefix| to.starts_with(prefix))
         }
         "connect" => tracee::unix_address(pid, second, third).is_some(),
         // Signal 0 is a question.
