@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::record::{Dest, Id, Record};
+use super::record::{Dest, FileState, Id, Record};
 use crate::sys::attrs::AttrError;
 use crate::sys::clock;
 use crate::sys::lock::LockError;
@@ -150,7 +150,7 @@ impl GenerationError {
 
 impl Record {
     /// Refuses to make generation `base` with the `new` files in it a version that failed before.
-    pub(super) fn refuse_failed(&self, base: Id, new: &[(Dest, Digest)]) -> Result<(), GenerationError> {
+    pub(super) fn refuse_failed(&self, base: Id, new: &[(Dest, FileState)]) -> Result<(), GenerationError> {
         let Some(failed) = self.failed_before(base, new) else { return Ok(()) };
         Err(GenerationError::FailedBefore {
             name: self.name.clone(),

@@ -311,7 +311,7 @@ impl Generation {
 mod tests {
     use super::*;
 
-    fn file(born: Id, version: &str) -> FileState {
+    pub(super) fn file(born: Id, version: &str) -> FileState {
         let origin = Origin {
             schema: 1,
             source: "gh:o/r".into(),

@@ -380,7 +380,7 @@ impl<'h> Set<'h, OnTrial> {
     /// Enters the staged files into the generation on trial, unless that makes it one that failed before.
     fn take_in(&mut self, staged: &[Staged], brings: &Brings) -> Result<(), GenerationError> {
         let id = self.trial().generation;
-        let new: Vec<_> = staged.iter().map(|s| (s.dest.clone(), s.state.digest)).collect();
+        let new: Vec<_> = staged.iter().map(|s| (s.dest.clone(), s.state.clone())).collect();
         if !brings.retry_failed {
             self.record.refuse_failed(id, &new)?;
         }

@@ -247,11 +247,11 @@ impl Ready {
     }
 
     /// Reads it all for a dry run: a file of the store must have the bytes that its path promises.
-    pub fn read(&self) -> Result<Digest, GenerationError> {
-        let (digest, _) =
+    pub fn read(&self) -> Result<FileState, GenerationError> {
+        let (digest, size) =
             Digest::of_reader(&self.input).map_err(GenerationError::io(&self.source, "it can't be read"))?;
         self.promised(digest)?;
-        Ok(digest)
+        Ok(described(digest, size, &self.attrs, 0))
     }
 
     /// Makes the file beside DEST and takes the space that it will need.

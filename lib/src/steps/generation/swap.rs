@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::GenerationError;
-use super::record::{Dest, Id};
+use super::record::{Dest, FileState, Id};
 use super::refuse::{self, Allow};
 use super::room::Room;
 use super::set::{self, Brings, OnTrial, Opened, Set};
@@ -14,7 +14,6 @@ use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::sys::say::Say;
 use crate::sys::systemd::one_unit;
-use crate::words::digest::Digest;
 use crate::words::name::Name;
 
 /// What is asked of a swap.
@@ -214,7 +213,7 @@ fn examine_all(
 }
 
 /// Checks of a dry run all that can be checked without a copy, and returns what would be where.
-fn would_change(all: &[Ready]) -> Result<Vec<(Dest, Digest)>, GenerationError> {
+fn would_change(all: &[Ready]) -> Result<Vec<(Dest, FileState)>, GenerationError> {
     let (mut sizes, mut would) = (Vec::new(), Vec::new());
     for ready in all {
         would.push((ready.dest.clone(), ready.read()?));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dest, Generation, Id, Judged, Record};
+use super::{Dest, FileState, Generation, Id, Judged, Record};
 use crate::words::digest::Digest;
 
 /// How many are remembered; the oldest are forgotten.
@@ -14,7 +14,7 @@ const REMEMBERED: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// Every program of its generation: what is remembered are bytes, not a name that a release can be given again.
-    pub programs: BTreeMap<Dest, Digest>,
+    pub programs: BTreeMap<Dest, Program>,
     /// Its version, when one was known.
     pub version: Option<String>,
     /// What was found.
@@ -23,13 +23,28 @@ pub struct Failed {
     pub time: u64,
 }
 
+/// What a program was that failed. With other capabilities it may well run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capabilities: Option<String>,
+}
+
+impl From<&FileState> for Program {
+    fn from(state: &FileState) -> Self {
+        Self { digest: state.digest, capabilities: state.capabilities.clone() }
+    }
+}
+
 impl Record {
     /// What was found when generation `base` with the `new` files in it was tried before, if that was unhealthy and nothing
     /// proved it since.
     #[must_use]
-    pub fn failed_before(&self, base: Id, new: &[(Dest, Digest)]) -> Option<&Failed> {
+    pub fn failed_before(&self, base: Id, new: &[(Dest, FileState)]) -> Option<&Failed> {
         let mut programs = self.generation(base).map(programs).unwrap_or_default();
-        programs.extend(new.iter().filter(|(dest, _)| !dest.is_unit()).cloned());
+        let new = new.iter().filter(|(dest, _)| !dest.is_unit());
+        programs.extend(new.map(|(dest, state)| (dest.clone(), state.into())));
         self.failed.iter().rev().find(|failed| failed.programs == programs)
     }
 
@@ -51,14 +66,14 @@ impl Record {
 }
 
 /// What a generation runs. Units are not of it: an operator's edit of a unit makes no new version.
-fn programs(generation: &Generation) -> BTreeMap<Dest, Digest> {
+fn programs(generation: &Generation) -> BTreeMap<Dest, Program> {
     let programs = generation.files.iter().filter(|(dest, _)| !dest.is_unit());
-    programs.filter_map(|(dest, state)| Some((dest.clone(), state.as_ref()?.digest))).collect()
+    programs.filter_map(|(dest, state)| Some((dest.clone(), state.as_ref()?.into()))).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{bad, history};
+    use super::super::tests::{bad, file, history};
     use super::*;
 
     #[test]
@@ -66,11 +81,13 @@ mod tests {
         let mut record = history(&[Judged::Proven, bad()]);
         record.learn(2, 7);
         let dest = Dest::new("/usr/local/bin/runed".into());
-        let v2 = [(dest.clone(), Digest::of(b"v2"))];
+        let v2 = [(dest.clone(), file(2, "v2"))];
         let failed = record.failed_before(1, &v2).unwrap();
         assert_eq!((failed.version.as_deref(), failed.why.as_str(), failed.time), (Some("v2"), "crashed", 7));
-        assert_eq!(record.failed_before(1, &[(dest, Digest::of(b"v3"))]), None);
-        let unit = (Dest::new("/etc/systemd/system/runed.service".into()), Digest::of(b"unit"));
+        assert_eq!(record.failed_before(1, &[(dest.clone(), file(2, "v3"))]), None);
+        let capable = FileState { capabilities: Some("cap_net_bind_service=ep".into()), ..file(2, "v2") };
+        assert_eq!(record.failed_before(1, &[(dest, capable)]), None);
+        let unit = (Dest::new("/etc/systemd/system/runed.service".into()), file(2, "unit"));
         assert!(record.failed_before(2, &[unit]).is_some(), "another unit makes it no other version");
 
         record.learn(1, 8);
