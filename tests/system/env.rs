@@ -34,6 +34,22 @@ impl Env {
         Self::boot_with(&[CAPABILITIES])
     }
 
+    /// Boots a host with folders of this machine mounted in: pairs of the folder here and its path there.
+    #[track_caller]
+    pub fn boot_with_folders(folders: &[(&Path, &str)]) -> Self {
+        let volumes: Vec<String> =
+            folders.iter().map(|(here, there)| format!("--volume={}:{there}", here.display())).collect();
+        Self::boot_with(&[&[CAPABILITIES], volumes.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat())
+    }
+
+    /// Copies a folder out of the image of the hosts, before one is booted.
+    #[track_caller]
+    pub fn folder_of_image(folder: &str, to: &Path) {
+        let mut run = podman();
+        run.args(["run", "--rm", "--network", "none", &format!("--volume={}:/to", to.display()), image()]);
+        finish(run.args(["cp", "-a", &format!("{folder}/."), "/to"]));
+    }
+
     /// Boots a host as a common container has it: only to show why `boot` asks for more.
     #[track_caller]
     pub fn boot_without_capabilities() -> Self {
@@ -42,16 +58,8 @@ impl Env {
 
     #[track_caller]
     fn boot_with(options: &[&str]) -> Self {
-        static IMAGE: OnceLock<String> = OnceLock::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "the system tests boot containers and need root: sudo make test (the others: cargo test --test cli)"
-        );
-        let image = IMAGE.get_or_init(|| {
-            remove_leftovers();
-            material::image_script("build", &[])
-        });
+        let image = image();
         let pid = std::process::id();
         let name = format!("upswap-test-{pid}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let env = Self { name, variables: Vec::new() };
@@ -73,8 +81,20 @@ impl Env {
     /// Takes the power from the host, as far as its processes feel it, and boots it again.
     #[track_caller]
     pub fn power_off_and_boot(&self) {
+        self.power_off();
+        self.boot_again();
+    }
+
+    /// Takes the power from the host, as far as its processes feel it.
+    #[track_caller]
+    pub fn power_off(&self) {
         finish(podman().args(["kill", "--signal", "KILL", &self.name]));
         finish(podman().args(["wait", &self.name]));
+    }
+
+    /// Boots a host that is off.
+    #[track_caller]
+    pub fn boot_again(&self) {
         finish(podman().args(["start", &self.name]));
         self.wait_until_booted();
     }
@@ -308,6 +328,20 @@ impl Output {
     pub fn stderr(&self) -> &str {
         self.stderr.trim_end_matches('\n')
     }
+}
+
+/// The image of the hosts.
+#[track_caller]
+fn image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "the system tests boot containers and need root: sudo make test (the others: cargo test --test cli)"
+    );
+    IMAGE.get_or_init(|| {
+        remove_leftovers();
+        material::image_script("build", &[])
+    })
 }
 
 /// podman with the runtime that works here: its default needs the unified cgroup hierarchy, runc takes the older ones too.
