@@ -125,7 +125,6 @@ pub const WORDS: &str = r#"
         systemctl daemon-reload
         systemctl reset-failed runed
         systemctl restart runed
-        sync --file-system /usr/local/bin
     }
     trial() { if rollback --list | grep -q ' on trial '; then echo open; else echo none; fi; }
 "#;

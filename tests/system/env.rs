@@ -34,20 +34,22 @@ impl Env {
         Self::boot_with(&[CAPABILITIES])
     }
 
-    /// Boots a host with folders of this machine mounted in: pairs of the folder here and its path there.
+    /// Boots a host that has `folders` on a disk of their own, a block device with a file system, which is mounted at `/disk` too.
+    /// Mounted by the host itself, so that the kernel lets go of it when the host is off.
     #[track_caller]
-    pub fn boot_with_folders(folders: &[(&Path, &str)]) -> Self {
-        let volumes: Vec<String> =
-            folders.iter().map(|(here, there)| format!("--volume={}:{there}", here.display())).collect();
-        Self::boot_with(&[&[CAPABILITIES], volumes.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat())
-    }
-
-    /// Copies a folder out of the image of the hosts, before one is booted.
-    #[track_caller]
-    pub fn folder_of_image(folder: &str, to: &Path) {
-        let mut run = podman();
-        run.args(["run", "--rm", "--network", "none", &format!("--volume={}:/to", to.display()), image()]);
-        finish(run.args(["cp", "-a", &format!("{folder}/."), "/to"]));
+    pub fn boot_on_disk(device: &Path, folders: &[&str]) -> Self {
+        let init = format!(
+            "mkdir -p /disk; mount {device} /disk
+            for folder in {folders}; do
+                on_disk=/disk/${{folder##*/}}; mkdir -p $folder
+                [ -d $on_disk ] || cp -a $folder $on_disk
+                mount --bind $on_disk $folder
+            done
+            exec /sbin/init",
+            device = device.display(),
+            folders = folders.join(" "),
+        );
+        Self::boot_by(&[CAPABILITIES, &format!("--device={}", device.display())], &["sh", "-ec", &init])
     }
 
     /// Boots a host as a common container has it: only to show why `boot` asks for more.
@@ -58,21 +60,25 @@ impl Env {
 
     #[track_caller]
     fn boot_with(options: &[&str]) -> Self {
+        Self::boot_by(options, &["/sbin/init"])
+    }
+
+    #[track_caller]
+    fn boot_by(options: &[&str], init: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let image = image();
         let pid = std::process::id();
         let name = format!("upswap-test-{pid}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let env = Self { name, variables: Vec::new() };
-        let limit = open_files_limit().min(20_000);
         let mut podman = podman();
         podman.args(["run", "--detach", "--quiet", "--name", &env.name, "--hostname", "host", "--network", "none"]);
         if !kept() {
             podman.arg(format!("--label={LABEL}={pid}"));
         }
         podman.arg("--systemd=always").args(options);
+        let limit = open_files_limit().min(20_000);
         // runc refuses limits above this host's own, systemd those above the container's.
         podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
-        podman.args([image, "/sbin/init"]);
+        podman.arg(image()).args(init);
         finish(&mut podman);
         env.wait_until_booted();
         env

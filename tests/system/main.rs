@@ -11,6 +11,7 @@ mod harness;
 mod install;
 #[path = "../support/material.rs"]
 mod material;
+mod reboot;
 mod recovery;
 mod rune;
 mod syncthing;
