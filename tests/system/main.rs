@@ -9,6 +9,7 @@ mod examples;
 mod faults;
 mod harness;
 mod install;
+mod locks;
 #[path = "../support/material.rs"]
 mod material;
 mod reboot;
