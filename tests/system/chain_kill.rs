@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::material;
 
 /// The chain that is killed.
-pub const CHAIN: &str = "upswap upgrade runed --version v2.0.0";
+pub const CHAIN: &str = "upswap upgrade runed --version v2.0.0 --refresh-unit";
 /// How many points a short sweep has while the trial is open, and before and after that.
 const INSIDE: usize = 14;
 const OUTSIDE: usize = 6;
@@ -22,6 +22,8 @@ const REFERENCE: &str = "cp -p /usr/local/bin/runed /usr/local/bin/runed.bak
     cp /opt/new/rune /usr/local/bin/rune
     cp /opt/new/runed /usr/local/bin/runed
     setcap cap_net_bind_service=+ep /usr/local/bin/runed
+    cp /opt/new/runed.service /etc/systemd/system/runed.service
+    systemctl daemon-reload
     systemctl start runed";
 
 /// A system call of the chain, before which it is stopped.
@@ -44,7 +46,11 @@ impl Point {
 
 /// The mutating system calls of a whole run of `command`.
 pub fn points_of(host: &Env, command: &str) -> Vec<Point> {
-    let list = host.run(&format!("/opt/crashpoint --list /run/list 0 count -- {command}; cat /run/list")).success();
+    let script = format!(
+        "/opt/crashpoint --list /run/list 0 count -- {command} >/dev/null 2>/run/stderr </dev/null; cat /run/list
+        . /opt/words; put_back"
+    );
+    let list = host.run(&script).success();
     list.stdout().lines().filter_map(Point::read).collect()
 }
 
@@ -82,34 +88,48 @@ pub fn tell(report: &str) {
 /// What the host's shell knows: `files` says which generation each file is and whether it can do its work, `service` what runs.
 pub const WORDS: &str = r#"
     files() {
-        for name in rune runed; do
-            path=/usr/local/bin/$name
+        for path in /usr/local/bin/rune /usr/local/bin/runed /etc/systemd/system/runed.service; do
+            name=${path##*/} mode=755 capability=
+            case $name in
+            runed) capability="$path cap_net_bind_service=ep" ;;
+            *.service) mode=644 ;;
+            esac
             case $(sha256sum <"$path" 2>/dev/null) in
             "$(sha256sum <"/opt/old/$name")") is=old ;;
             "$(sha256sum <"/opt/new/$name")") is=new ;;
             *) is=BROKEN ;;
             esac
-            [ "$(stat -c '%a %u:%g' "$path" 2>/dev/null)" = '755 0:0' ] || is=$is-MODE
-            [ $name = rune ] || [ "$(getcap "$path" 2>/dev/null)" = "$path cap_net_bind_service=ep" ] || is=$is-NOCAP
+            [ "$(stat -c '%a %u:%g' "$path" 2>/dev/null)" = "$mode 0:0" ] || is=$is-MODE
+            [ "$(getcap "$path" 2>/dev/null)" = "$capability" ] || is=$is-NOCAP
             printf '%s ' "$is"
         done
     }
     service() {
         # A restart goes on in systemd when the systemctl that asked for it is gone.
-        while [ "$(systemctl show --property=Job --value runed)" != 0 ] && [ -n "$(systemctl show --property=Job --value runed)" ]; do sleep 0.01; done
+        while systemctl list-jobs --no-legend runed.service | grep -q .; do sleep 0.01; done
         pid=$(systemctl show --property=MainPID --value runed)
         if ! systemctl is-active --quiet runed || ! curl -fsS http://127.0.0.1:7861/health >/dev/null 2>&1; then
             echo down
         elif [ ! "/proc/$pid/exe" -ef /usr/local/bin/runed ]; then
-            echo other
+            echo other-file
+        elif [ "$(systemctl show --property=NeedDaemonReload --value runed)" = yes ]; then
+            echo stale-unit
         else
             case $(curl -fsS http://127.0.0.1/version) in v1.0.0) echo old ;; v2.0.0) echo new ;; *) echo unknown ;; esac
         fi
     }
+    put_back() {
+        rm -rf /var/lib/upswap/* /usr/local/bin/.rune* /usr/local/bin/*.bak /etc/systemd/system/.runed* /tmp/tmp.*
+        cp --preserve=all --remove-destination /opt/old/rune /opt/old/runed /usr/local/bin
+        cp --preserve=all --remove-destination /opt/old/runed.service /etc/systemd/system
+        systemctl daemon-reload
+        systemctl reset-failed runed
+        systemctl restart runed
+    }
     trial() { if rollback --list | grep -q ' on trial '; then echo open; else echo none; fi; }
 "#;
 
-/// Kills `deed` at point `$1`, tells how the host is then, settles what is pending, and tells it again; then all is as before.
+/// Kills `deed` at point `$1`, tells how the host is then, settles what is pending, and tells it again; then puts all back.
 const KILL: &str = r#"
     rm -f /run/reached
     /opt/crashpoint --reached /run/reached "$1" kill -- $deed >/dev/null 2>/run/stderr </dev/null || :
@@ -121,24 +141,25 @@ const KILL: &str = r#"
     echo "settled $(files)$(service) $(trial) $code $(tr '\n' ' ' </run/pending)"
     echo "reached $(tr ' \t' '_ ' </run/reached 2>/dev/null || :)"
     [ -z "$again" ] || { $deed >/dev/null 2>/run/again && echo "again $(files)$(service) $(trial) 0" || echo "again failed $(tail -n1 /run/again)"; }
-    rm -rf /var/lib/upswap/runed /usr/local/bin/.rune* /usr/local/bin/*.bak /tmp/tmp.*
-    cp --preserve=all --remove-destination /opt/old/* /usr/local/bin
-    systemctl reset-failed runed
-    systemctl restart runed
+    put_back
 "#;
 
-/// A host that runs v1.0.0 and has what a sweep needs.
-pub fn host() -> Env {
-    let host = Env::boot().with_tools().with_releases().with_rune("v1.0.0").with_profile("300ms");
+/// Makes a host that runs v1.0.0 ready for a sweep: its words, both generations, a cache that makes all later runs alike.
+pub fn ready(host: Env) -> Env {
+    let host = host.with_tools().with_releases().with_rune("v1.0.0").with_profile("300ms");
     host.put(&material::program("crashpoint"), "/opt/crashpoint");
     host.run(&format!(
         "cat >/opt/words <<'WORDS'\n{WORDS}WORDS
-        mkdir /opt/old /opt/new
-        cp --preserve=all /usr/local/bin/rune /usr/local/bin/runed /opt/old
-        tar -x --no-same-owner -f /srv/releases/runestack/rune/v2.0.0/rune_linux_$(dpkg --print-architecture).tar.gz -C /opt/new
+        cat >/opt/kill <<'KILL'\nset -e\n. /opt/words\n{KILL}KILL
         # The sweep settles itself what is pending.
-        systemctl list-units --plain --no-legend 'upswap*.timer' | while read -r timer rest; do systemctl stop \"$timer\"; done
-        cat >/opt/kill <<'KILL'\nset -e\n. /opt/words\n{KILL}KILL"
+        systemctl stop upswap-settle.timer
+        set -- /usr/local/bin/rune /usr/local/bin/runed /etc/systemd/system/runed.service
+        mkdir /opt/old /opt/new
+        cp --preserve=all \"$@\" /opt/old
+        {CHAIN}
+        cp --preserve=all \"$@\" /opt/new
+        . /opt/words
+        put_back"
     ))
     .success();
     host
@@ -173,16 +194,16 @@ impl Seen {
     pub fn judge(&self) -> Vec<String> {
         let whole = |file: &String| file == "old" || file == "new";
         let mut wrong = Vec::new();
-        if !self.killed.iter().take(2).all(whole) {
+        if !self.killed.iter().take(3).all(whole) {
             wrong.push(format!("a file is not whole at the kill: {:?}", self.killed));
         }
         match self.settled.as_slice() {
-            [rune, runed, service, trial, code, ..]
-                if whole(rune) && rune == runed && service == runed && trial == "none" && code == "0" => {}
+            [rune, runed, unit, service, trial, code, ..]
+                if whole(rune) && [runed, unit, service] == [rune; 3] && trial == "none" && code == "0" => {}
             other => wrong.push(format!("not one healthy generation after rollback --pending: {}", other.join(" "))),
         }
         if let Some(again) = &self.again
-            && again.join(" ") != "new new new none 0"
+            && again.join(" ") != "new new new new none 0"
         {
             wrong.push(format!("the chain did not work again: {}", again.join(" ")));
         }
@@ -196,26 +217,16 @@ fn kill_at(host: &Env, deed: &str, number: usize) -> Seen {
     Seen::of(output.stdout())
 }
 
-/// Makes the host as it was before a run.
-fn put_back(host: &Env) {
-    // Point 0 is never reached.
-    kill_at(host, "true", 0);
-}
-
 #[test]
 fn a_chain_killed_anywhere_leaves_a_service_that_runs_or_is_made_to_run() {
-    let host = host();
-    // The first run fills the cache, so that the later ones are alike.
-    host.run(CHAIN).success();
-    put_back(&host);
+    let host = ready(Env::boot());
     let all = points_of(&host, CHAIN);
-    put_back(&host);
     let points = if full() { all.clone() } else { spread(&all, INSIDE, OUTSIDE) };
     let mut report = format!("chain_kill: {} of {} mutating calls of '{CHAIN}'\n", points.len(), all.len());
     let (mut open, mut wrong, mut ends) = (0, Vec::new(), BTreeSet::new());
     for point in &points {
         let seen = kill_at(&host, CHAIN, point.number);
-        let _ = writeln!(report, "  {}: {} -> {}", seen.reached, seen.killed.join(" "), seen.settled[..4].join(" "));
+        let _ = writeln!(report, "  {}: {} -> {}", seen.reached, seen.killed.join(" "), seen.settled[..5].join(" "));
         wrong.extend(seen.judge().into_iter().map(|why| format!("{}: {why}", seen.reached)));
         open += usize::from(seen.killed.last().is_some_and(|trial| trial == "open"));
         ends.insert(seen.settled[..2].join(" "));
@@ -230,10 +241,9 @@ fn a_chain_killed_anywhere_leaves_a_service_that_runs_or_is_made_to_run() {
 /// The same sweep and judge over the reference: it must find the points at which its service stays down or cannot bind.
 #[test]
 fn a_reference_script_killed_so_is_found_out() {
-    let host = host();
+    let host = ready(Env::boot());
     host.run(&format!("cat >/opt/reference <<'END'\nset -e\n{REFERENCE}\nEND")).success();
     let all = points_of(&host, "sh /opt/reference");
-    put_back(&host);
     let mut found = BTreeSet::new();
     let mut points = all.clone();
     points.dedup_by(|next, kept| next.what == kept.what);
@@ -243,7 +253,7 @@ fn a_reference_script_killed_so_is_found_out() {
     for point in &points {
         let seen = kill_at(&host, "sh /opt/reference", point.number);
         bad += usize::from(!seen.judge().is_empty());
-        found.extend(seen.settled.into_iter().take(3));
+        found.extend(seen.settled.into_iter().take(4));
     }
     tell(&format!("chain_kill: the reference script ends badly at {bad} of {} points: {found:?}\n", points.len()));
     assert!(found.contains("down"), "{found:?}");

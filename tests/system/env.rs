@@ -34,6 +34,24 @@ impl Env {
         Self::boot_with(&[CAPABILITIES])
     }
 
+    /// Boots a host that has `folders` on a disk of their own, a block device with a file system, which is mounted at `/disk` too.
+    /// Mounted by the host itself, so that the kernel lets go of it when the host is off.
+    #[track_caller]
+    pub fn boot_on_disk(device: &Path, folders: &[&str]) -> Self {
+        let init = format!(
+            "mkdir -p /disk; mount {device} /disk
+            for folder in {folders}; do
+                on_disk=/disk/${{folder##*/}}; mkdir -p $folder
+                [ -d $on_disk ] || cp -a $folder $on_disk
+                mount --bind $on_disk $folder
+            done
+            exec /sbin/init",
+            device = device.display(),
+            folders = folders.join(" "),
+        );
+        Self::boot_by(&[CAPABILITIES, &format!("--device={}", device.display())], &["sh", "-ec", &init])
+    }
+
     /// Boots a host as a common container has it: only to show why `boot` asks for more.
     #[track_caller]
     pub fn boot_without_capabilities() -> Self {
@@ -42,29 +60,25 @@ impl Env {
 
     #[track_caller]
     fn boot_with(options: &[&str]) -> Self {
-        static IMAGE: OnceLock<String> = OnceLock::new();
+        Self::boot_by(options, &["/sbin/init"])
+    }
+
+    #[track_caller]
+    fn boot_by(options: &[&str], init: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "the system tests boot containers and need root: sudo make test (the others: cargo test --test cli)"
-        );
-        let image = IMAGE.get_or_init(|| {
-            remove_leftovers();
-            material::image_script("build", &[])
-        });
         let pid = std::process::id();
         let name = format!("upswap-test-{pid}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let env = Self { name, variables: Vec::new() };
-        let limit = open_files_limit().min(20_000);
         let mut podman = podman();
         podman.args(["run", "--detach", "--quiet", "--name", &env.name, "--hostname", "host", "--network", "none"]);
         if !kept() {
             podman.arg(format!("--label={LABEL}={pid}"));
         }
         podman.arg("--systemd=always").args(options);
+        let limit = open_files_limit().min(20_000);
         // runc refuses limits above this host's own, systemd those above the container's.
         podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
-        podman.args([image, "/sbin/init"]);
+        podman.arg(image()).args(init);
         finish(&mut podman);
         env.wait_until_booted();
         env
@@ -73,8 +87,20 @@ impl Env {
     /// Takes the power from the host, as far as its processes feel it, and boots it again.
     #[track_caller]
     pub fn power_off_and_boot(&self) {
+        self.power_off();
+        self.boot_again();
+    }
+
+    /// Takes the power from the host, as far as its processes feel it.
+    #[track_caller]
+    pub fn power_off(&self) {
         finish(podman().args(["kill", "--signal", "KILL", &self.name]));
         finish(podman().args(["wait", &self.name]));
+    }
+
+    /// Boots a host that is off.
+    #[track_caller]
+    pub fn boot_again(&self) {
         finish(podman().args(["start", &self.name]));
         self.wait_until_booted();
     }
@@ -309,6 +335,20 @@ impl Output {
     pub fn stderr(&self) -> &str {
         self.stderr.trim_end_matches('\n')
     }
+}
+
+/// The image of the hosts.
+#[track_caller]
+fn image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "the system tests boot containers and need root: sudo make test (the others: cargo test --test cli)"
+    );
+    IMAGE.get_or_init(|| {
+        remove_leftovers();
+        material::image_script("build", &[])
+    })
 }
 
 /// podman with the runtime that works here: its default needs the unified cgroup hierarchy, runc takes the older ones too.

@@ -10,8 +10,10 @@ mod explain;
 mod faults;
 mod harness;
 mod install;
+mod locks;
 #[path = "../support/material.rs"]
 mod material;
+mod reboot;
 mod recovery;
 mod rune;
 mod syncthing;
