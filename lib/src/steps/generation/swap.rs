@@ -201,13 +201,10 @@ fn examine_all(
 
 /// Checks of a dry run all that can be checked without a copy.
 fn would_change(all: &[Ready], say: &Say) -> Result<(), GenerationError> {
-    let mut sizes = Vec::new();
-    for ready in all {
-        ready.read()?;
-        sizes.push((&ready.dest, ready.size()?));
-    }
+    let sizes: Vec<_> = all.iter().map(|r| Ok((&r.dest, r.size()?))).collect::<Result<_, GenerationError>>()?;
     refuse::space(sizes)?;
     for ready in all {
+        ready.read()?;
         say.note(format_args!("would replace {}", ready.dest.path().display()));
     }
     Ok(())
