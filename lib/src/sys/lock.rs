@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
-use super::{Host, durable};
+use super::{Host, durable, intake};
 use crate::words::exit::{Coded, Exit};
 
 /// The NAME of the guard a process runs under.
@@ -167,7 +167,8 @@ impl Drop for Lock {
 #[must_use]
 pub fn held_by(host: &Host, name: &str) -> Option<String> {
     let path = path_of(host, name);
-    let file = File::open(&path).ok()?;
+    // A FIFO by that name would be waited for.
+    let file = intake::open_regular(&path).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(holder(&path)),
         _ => None,

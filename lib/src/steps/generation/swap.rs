@@ -214,13 +214,9 @@ fn examine_all(
 
 /// Checks of a dry run all that can be checked without a copy, and returns what would be where.
 fn would_change(all: &[Ready]) -> Result<Vec<(Dest, FileState)>, GenerationError> {
-    let (mut sizes, mut would) = (Vec::new(), Vec::new());
-    for ready in all {
-        would.push((ready.dest.clone(), ready.read()?));
-        sizes.push((&ready.dest, ready.size()?));
-    }
+    let sizes: Vec<_> = all.iter().map(|r| Ok((&r.dest, r.size()?))).collect::<Result<_, GenerationError>>()?;
     refuse::space(sizes)?;
-    Ok(would)
+    all.iter().map(|ready| Ok((ready.dest.clone(), ready.read()?))).collect()
 }
 
 /// Says that a file is not verified, or refuses it.
