@@ -10,3 +10,4 @@ mod material;
 mod disk;
 mod managed;
 mod power;
+mod replay;
