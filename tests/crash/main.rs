@@ -11,3 +11,4 @@ mod disk;
 mod managed;
 mod power;
 mod replay;
+mod soak;
