@@ -74,7 +74,7 @@ struct Case<'w> {
     judge: &'w dyn Fn(When) -> Result<(), String>,
 }
 
-impl<'w> Case<'w> {
+impl Case<'_> {
     fn cut(&self, before: Before) -> String {
         let tool = material::program("powercut");
         let points = self.world.points();
