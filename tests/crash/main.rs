@@ -23,3 +23,5 @@ mod managed;
 #[allow(dead_code)]
 mod material;
 mod power;
+mod replay;
+mod soak;

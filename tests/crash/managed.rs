@@ -53,6 +53,19 @@ pub enum When {
     Done,
 }
 
+/// Broken ways to put the new `rune` in place: what the sweeps must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// Writes under the final name, and makes nothing durable.
+    Install,
+    /// Renames what is in the page cache alone.
+    RenameWithoutFsync,
+    /// Renames what is on disk, and leaves the rename in memory.
+    RenameWithoutFolderFsync,
+    /// swapbin, every fsync of which does nothing and says it did.
+    SwapbinWithoutFsync,
+}
+
 /// One file of the set.
 struct Managed {
     path: PathBuf,
@@ -220,6 +233,39 @@ impl World {
         command
     }
 
+    /// The command of a canary.
+    pub fn canary(&self, canary: Canary) -> Command {
+        let dest = self.data().join("bin/rune");
+        let (new, beside) = (self.source(&dest), dest.with_file_name("rune.new"));
+        let script = match canary {
+            Canary::Install => "install -m 0755 \"$1\" \"$3\"",
+            Canary::RenameWithoutFsync => "cp \"$1\" \"$2\"; chmod 755 \"$2\"; mv -f \"$2\" \"$3\"",
+            Canary::RenameWithoutFolderFsync => "cp \"$1\" \"$2\"; chmod 755 \"$2\"; sync \"$2\"; mv -f \"$2\" \"$3\"",
+            Canary::SwapbinWithoutFsync => {
+                let mut command = Command::new("strace");
+                command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
+                command.args(["-e", "inject=fsync,fdatasync:retval=0"]);
+                let swapbin = self.tool("swapbin");
+                command.arg(swapbin.get_program()).args(["--quiet", "--name", "rune"]).args([&new, &dest]);
+                self.on_this_machine(&mut command);
+                return command;
+            }
+        };
+        let mut command = Command::new("sh");
+        command.args(["-ec", script, "sh"]).args([new, beside, dest]);
+        self.on_this_machine(&mut command);
+        command
+    }
+
+    /// Judges a canary: `rune` is whole, and the new one when that was said to be done.
+    pub fn judge_canary(&self, when: When) -> Result<(), String> {
+        let found = self.files()[1].found()?;
+        match (when, found) {
+            (When::Done, Generation::Old) => Err("exit 0 was not durable".into()),
+            _ => Ok(()),
+        }
+    }
+
     fn swap_in(&self, folder: &str, options: &[&str]) -> Command {
         let folder = self.data().join(folder);
         let mut command = self.tool("swapbin");
@@ -280,11 +326,6 @@ impl World {
     /// Which generation each path is of, or the first path that is not whole.
     pub fn found(&self) -> Result<Vec<Generation>, String> {
         self.files().iter().map(Managed::found).collect()
-    }
-
-    /// Which generation one file is of.
-    pub fn found_at(&self, name: &str) -> Result<Generation, String> {
-        self.files().iter().find(|m| m.path.ends_with(name)).unwrap().found()
     }
 
     /// Whether there is a record, and no trial is open.
