@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -113,8 +113,27 @@ pub fn run(
         .spawn()
         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", Path::new(program).display())))?;
     let group = Pid::from_raw(child.id().cast_signed());
-    let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
+    // From here on COMMAND is at work: whatever fails in watching it, its end is waited for.
+    let asked_to_end = watched(&child, group, grip, endings).unwrap_or_default();
+    // COMMAND is a zombie still, so its process group's number can't have become another's.
+    let status = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    let ended = |code| Ended { code, asked_to_end };
+    if status.is_ok_and(|status| !ended(code_of(status)).well()) && grip == Grip::Kills {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    match (status, child.wait()) {
+        (Ok(status), _) => Ok(ended(code_of(status))),
+        (Err(_), Ok(status)) => {
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+            Ok(ended(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)))
+        }
+        (Err(_), Err(e)) => Err(e),
+    }
+}
 
+/// Waits for COMMAND's end; the signal that was passed on to it meanwhile.
+fn watched(child: &Child, group: Pid, grip: Grip, endings: &mut Endings) -> io::Result<Option<i32>> {
+    let exit = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
     let lent = Lent::to(group);
     let mut asked_to_end = None;
     let mut kill_at = None;
@@ -128,7 +147,7 @@ pub fn run(
             other => other?,
         };
         if waiting[0].revents().contains(PollFlags::IN) {
-            break;
+            return Ok(asked_to_end);
         }
         if endings.take_stirred()
             && let Some(lent) = &lent
@@ -148,14 +167,6 @@ pub fn run(
             kill_at = None;
         }
     }
-    // COMMAND is a zombie still, so its process group's number can't have become another's.
-    let status = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
-    let ended = Ended { code: code_of(status), asked_to_end };
-    if !ended.well() && grip == Grip::Kills {
-        let _ = killpg(group, Signal::SIGKILL);
-    }
-    child.wait()?;
-    Ok(ended)
 }
 
 fn code_of(status: WaitStatus) -> u8 {

@@ -89,7 +89,11 @@ pub(super) fn link_over(file: &Path, link: &Path) -> Result<(), GenerationError>
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
     }
-    std::fs::hard_link(file, &beside).and_then(|()| std::fs::rename(&beside, link)).map_err(failed)
+    std::fs::hard_link(file, &beside).map_err(failed)?;
+    std::fs::rename(&beside, link).map_err(|e| {
+        let _ = std::fs::remove_file(&beside);
+        failed(e)
+    })
 }
 
 /// Makes a second name of `backup` wait beside `dest` for the rename. Backups themselves are never renamed.

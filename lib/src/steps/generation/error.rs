@@ -91,6 +91,14 @@ pub enum GenerationError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The same for whatever else stopped it.
+    #[error("{source}; the change is half done, take it back: rollback {name}")]
+    HalfDone {
+        /// The NAME.
+        name: String,
+        /// What stopped it.
+        source: Box<GenerationError>,
+    },
     /// The new files are in place; only that they may stay could not be recorded.
     #[error("{source}; generation {generation} is in place and still on trial, commit it: swapbin --commit {name}")]
     NotCommitted {
@@ -167,7 +175,7 @@ impl Coded for GenerationError {
             Self::Io { .. } | Self::Attrs { .. } | Self::Record { .. } => Exit::CouldNot,
             Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } | Self::FailedBefore { .. } => Exit::No,
             Self::Usage(_) => Exit::Usage,
-            Self::Torn { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } | Self::HalfRemoved { .. } => {
+            Self::Torn { .. } | Self::HalfDone { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } | Self::HalfRemoved { .. } => {
                 Exit::Changed
             }
             Self::Lock(e) => e.exit(),

@@ -17,7 +17,7 @@ use crate::words::digest::Digest;
 use crate::words::proof::Proof;
 
 pub use dest::Dest;
-pub use disk::{folder, names, path, read, write};
+pub use disk::{folder, names, path, put_back, read, write};
 pub use failed::Failed;
 
 /// The number of a generation of one NAME. Numbers only grow and are never used twice.
@@ -51,6 +51,9 @@ pub struct Record {
     pub failed: Vec<Failed>,
     /// The trial that is open: the write-ahead mark. It is on disk before the first rename and goes last.
     pub trial: Option<Trial>,
+    /// Backups that nobody needs any more: a run that was killed before it had removed them left that to the next.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<Dest>,
 }
 
 /// How the generation in place came there.
@@ -270,7 +273,9 @@ impl Record {
         kept.extend(also);
         let all = self.backups();
         self.generations.retain(|g| kept.contains(&g.id));
-        all.difference(&self.backups()).cloned().collect()
+        let gone: Vec<_> = all.difference(&self.backups()).cloned().collect();
+        self.gone.extend(gone.iter().cloned().map(Dest::new));
+        gone
     }
 
     /// The backups that the recorded generations need.
@@ -347,6 +352,7 @@ mod tests {
             generations: vec![],
             failed: vec![],
             trial: None,
+            gone: BTreeSet::new(),
         };
         for (id, verdict) in (1..).zip(verdicts) {
             let dest = Dest::new("/usr/local/bin/runed".into());

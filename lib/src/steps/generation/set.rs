@@ -21,8 +21,10 @@ use crate::sys::systemd::Systemd;
 use crate::sys::{Host, clock};
 use crate::words::name::Name;
 use crate::words::proof::Proof;
+use undo::Baks;
 
 mod home;
+mod undo;
 mod upkeep;
 
 /// How long a tool waits for another tool of the same chain to end its own change.
@@ -42,6 +44,8 @@ pub struct Set<'h, S> {
     /// Its trial is in the state while it is in memory.
     record: Record,
     state: S,
+    /// The record as it is on disk; `None` is none.
+    found: Option<Record>,
     /// Tools of one chain may run side by side; each change is one tool's alone.
     turn: Lock,
 }
@@ -90,7 +94,8 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
     let turn = Lock::take_new(host, &format!(".{name}.turn"), TURN)?;
     let name = name.as_str();
     let found = record::read(host, name).map_err(GenerationError::record(name))?;
-    let mut record = found.unwrap_or_else(|| Record {
+    let needed = found.as_ref().map(Record::backups).unwrap_or_default();
+    let mut record = found.clone().unwrap_or_else(|| Record {
         schema: Record::SCHEMA,
         name: name.to_owned(),
         units: BTreeSet::new(),
@@ -101,10 +106,12 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
         generations: Vec::new(),
         failed: Vec::new(),
         trial: None,
+        gone: BTreeSet::new(),
     });
+    record.gone.retain(|backup| !needed.contains(backup.path()) && fs::symlink_metadata(backup.path()).is_ok());
     Ok(match record.trial.take() {
-        Some(trial) => Opened::OnTrial(Set { host, record, state: OnTrial(trial), turn }),
-        None => Opened::Settled(Set { host, record, state: Settled, turn }),
+        Some(trial) => Opened::OnTrial(Set { host, record, state: OnTrial(trial), found, turn }),
+        None => Opened::Settled(Set { host, record, state: Settled, found, turn }),
     })
 }
 
@@ -151,7 +158,6 @@ impl<'h> Set<'h, Settled> {
     ) -> Result<Set<'h, OnTrial>, GenerationError> {
         make_old_durable(&staged)?;
         self.note_what_is_there(&staged, say)?;
-        let before = self.record.clone();
         let home = self.record.current;
         let generation = Generation {
             id: self.record.next_id(),
@@ -163,17 +169,30 @@ impl<'h> Set<'h, Settled> {
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
         set.state.0.by_hand = brings.by_hand;
         set.take_in(&staged, brings)?;
-        set.write()?;
-        match set.put_in_place(staged, &BTreeSet::new(), say) {
+        let baks = Baks::of(&set, staged.iter().map(|s| &s.dest));
+        match set.write().and_then(|()| set.put_in_place(staged, &BTreeSet::new(), say)) {
             Ok(()) => Ok(set),
-            Err(error) => match set.usable(home).and_then(|()| set.bring_home(say)) {
-                // A generation that never was leaves no trace in the history.
-                Ok(_) => {
-                    record::write(set.host, &before).map_err(GenerationError::record(&before.name))?;
-                    Err(error)
+            Err(error) => {
+                let back = set.usable(home).and_then(|()| set.bring_home(say));
+                // A generation that never was leaves no trace: no name beside the files, nothing in the history.
+                match back.and_then(|_| set.forget_trial(&baks)) {
+                    Ok(()) => Err(error),
+                    Err(_) => Err(set.torn(error)),
                 }
-                Err(_) => Err(set.torn(error)),
-            },
+            }
+        }
+    }
+
+    /// Removes the backups that no kept generation needs. What was settled stands; one that can't be removed is named, and
+    /// is the next run's to remove.
+    pub fn sweep(&self, say: &Say) {
+        for backup in &self.record.gone {
+            match fs::remove_file(backup.path()) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    say.note(format_args!("an old backup could not be removed, the next run tries again: {e}"));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -186,7 +205,7 @@ impl<'h> Set<'h, Settled> {
             return Err(GenerationError::Nothing { name: self.record.name, why });
         };
         let set = self.on_trial(now, to, Arrived::Rollback, &[])?;
-        set.write()?;
+        set.write_or_leave()?;
         Ok(set)
     }
 
@@ -215,7 +234,7 @@ impl<'h> Set<'h, Settled> {
         if self.record.generation(generation.id).is_none() {
             self.record.generations.push(generation);
         }
-        Ok(Set { host: self.host, record: self.record, state: OnTrial(trial), turn: self.turn })
+        Ok(Set { host: self.host, record: self.record, state: OnTrial(trial), found: self.found, turn: self.turn })
     }
 
     /// Makes the generation in place say what is really there, so that the way back leads to it: the first time, and
@@ -281,10 +300,27 @@ impl<'h> Set<'h, OnTrial> {
         record::write(self.host, &record).map_err(GenerationError::record(&record.name))
     }
 
+    /// The same, and when it fails the record on disk is the one that was there: a mark must not outlive the change that it is of.
+    fn write_or_leave(&self) -> Result<(), GenerationError> {
+        self.write().map_err(|error| match record::put_back(self.host, &self.record.name, self.found.as_ref()) {
+            Ok(()) => error,
+            Err(_) => self.torn(error),
+        })
+    }
+
     /// Puts the record without its trial on disk: the mark goes last.
     fn settled(self) -> Result<Set<'h, Settled>, GenerationError> {
-        record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))?;
-        Ok(Set { host: self.host, record: self.record, state: Settled, turn: self.turn })
+        if let Err(source) = record::write(self.host, &self.record) {
+            let name = &self.record.name;
+            // What is there counts, though a power cut could still bring the trial back.
+            let written = record::read(self.host, name).is_ok_and(|there| there.as_ref() == Some(&self.record));
+            return Err(match written {
+                true => GenerationError::NotDurable { path: record::path(self.host, name), source },
+                false => GenerationError::record(name)(source),
+            });
+        }
+        let found = Some(self.record.clone());
+        Ok(Set { host: self.host, record: self.record, state: Settled, found, turn: self.turn })
     }
 
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
@@ -318,7 +354,7 @@ impl<'h> Set<'h, OnTrial> {
             // They speak of the files as they were until now.
             self.state.0.verdicts.clear();
         }
-        self.write()?;
+        self.write_or_leave()?;
         match self.put_in_place(staged, &again, say) {
             Ok(()) => Ok(self),
             Err(error) => Err(self.torn(error)),
@@ -366,9 +402,9 @@ impl<'h> Set<'h, OnTrial> {
         self.record.arrived = Arrived::Swap;
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
         self.record.learn(id, clock::now());
-        let gone = self.record.prune(None);
+        self.record.prune(None);
         let set = self.settled()?;
-        discard(&gone, say);
+        set.sweep(say);
         if set.record.generations.len() == 1 {
             for dest in ours {
                 let _ = fs::remove_file(dest.bak());
@@ -406,7 +442,8 @@ impl<'h> Set<'h, OnTrial> {
         for s in &staged {
             let Some(recorded) = old_of(s) else { continue };
             let found = s.old.as_ref();
-            if !found.is_some_and(|old| old.digest == recorded.digest && old.is_still_at(&s.dest)) {
+            let still = found.filter(|old| old.digest == recorded.digest).map(|old| old.is_still_at(&s.dest));
+            if still.transpose()? != Some(true) {
                 let why = "other hands changed it while it was being replaced; it is left as it is now, try again";
                 return Err(GenerationError::refused(s.dest.path(), why));
             }
@@ -421,7 +458,8 @@ impl<'h> Set<'h, OnTrial> {
         change::sync_folders(staged.iter().map(|s| s.dest.path())).map_err(not_durable)?;
         let moves = change::moves_of(&staged);
         let carried = change::carry_out(moves, Way::Forward);
-        staged.iter_mut().filter(|s| !s.path().exists()).for_each(Staged::renamed);
+        let gone = |s: &&mut Staged| fs::symlink_metadata(s.path()).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+        staged.iter_mut().filter(gone).for_each(Staged::renamed);
         carried.map_err(|(path, source)| GenerationError::Io {
             path,
             what: "the new file could not be renamed into place",
@@ -445,7 +483,7 @@ impl<'h> Set<'h, OnTrial> {
             GenerationError::Io { path, what, source } => {
                 GenerationError::Torn { name: self.record.name.clone(), path, what, source }
             }
-            other => other,
+            other => GenerationError::HalfDone { name: self.record.name.clone(), source: Box::new(other) },
         }
     }
 }
@@ -467,15 +505,6 @@ fn make_old_durable(staged: &[Staged]) -> Result<(), GenerationError> {
 
 fn not_durable((path, source): (PathBuf, io::Error)) -> GenerationError {
     GenerationError::Io { path, what: "this folder can't be made durable", source }
-}
-
-/// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.
-fn discard(backups: &[PathBuf], say: &Say) {
-    for backup in backups {
-        if let Err(e) = fs::remove_file(backup) {
-            say.detail(format_args!("an old backup could not be removed: {e}"));
-        }
-    }
 }
 
 /// Links `file` to a name beside `dest` that nothing else has, so that it is not lost when its own name is given away.

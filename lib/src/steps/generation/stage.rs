@@ -163,9 +163,12 @@ fn stamp(meta: &Metadata) -> Stamp {
 
 impl InPlace {
     /// Whether `dest` still is this file, without reading it again.
-    #[must_use]
-    pub fn is_still_at(&self, dest: &Dest) -> bool {
-        fs::symlink_metadata(dest.path()).is_ok_and(|meta| stamp(&meta) == self.stamp)
+    pub fn is_still_at(&self, dest: &Dest) -> Result<bool, GenerationError> {
+        match std::fs::symlink_metadata(dest.path()) {
+            Ok(meta) => Ok(stamp(&meta) == self.stamp),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(GenerationError::io(dest.path(), "it can't be looked at")(e)),
+        }
     }
 
     /// Whether `meta` is of this very file.

@@ -159,7 +159,12 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
         // The trial's units must be known to its way back, whether or not this call has a file for it.
         Opened::OnTrial(set) if !staged.is_empty() || brings.adds_to(set.record()) => set.join(staged, &brings, say)?,
         Opened::Settled(set) if !staged.is_empty() => set.swap(staged, &brings, say)?,
-        _ => return Ok(as_it_is(changed)),
+        Opened::Settled(set) => {
+            set.sweep(say);
+            let generation = Some(set.record().current).filter(|id| *id > 0);
+            return Ok(Swapped { name, changed, generation, on_trial: false });
+        }
+        Opened::OnTrial(_) => return Ok(as_it_is(changed)),
     };
     let generation = set.trial().generation;
     let on_trial = guarded || request.trial;
@@ -190,7 +195,11 @@ pub fn commit(host: &Host, name: &Name, lock_wait: Duration, say: &Say) -> Resul
 /// Commits what is known to be in place whole; from here on a failure leaves the host changed.
 fn commit_whole(set: Set<'_, OnTrial>, say: &Say) -> Result<(), GenerationError> {
     let (name, generation) = (set.record().name.clone(), set.trial().generation);
-    let left_open = |e| GenerationError::NotCommitted { name, generation, source: Box::new(e) };
+    let left_open = |e| match e {
+        // It is committed.
+        GenerationError::NotDurable { .. } => e,
+        e => GenerationError::NotCommitted { name, generation, source: Box::new(e) },
+    };
     set.commit(say).map(drop).map_err(left_open)
 }
 

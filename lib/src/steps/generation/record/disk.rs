@@ -50,6 +50,19 @@ pub fn write(host: &Host, record: &Record) -> io::Result<()> {
     durable::replace(&path, &text, 0o644)
 }
 
+/// Makes what [`read`] gave before the record of `name` again; `None` is no record.
+pub fn put_back(host: &Host, name: &str, found: Option<&Record>) -> io::Result<()> {
+    if let Some(record) = found {
+        return write(host, record);
+    }
+    let path = path(host, name);
+    match fs::remove_file(&path) {
+        Ok(()) => durable::sync_dir(durable::parent(&path)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 /// The names that have a record on this host, sorted.
 pub fn names(host: &Host) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(host.state()) {

@@ -7,8 +7,8 @@ use fs_err as fs;
 
 use super::change::{Move, Way};
 use super::{
-    Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, discard,
-    in_place, keep_aside, not_durable,
+    Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, in_place,
+    keep_aside, not_durable,
 };
 use crate::sys::clock;
 use crate::sys::say::Say;
@@ -147,10 +147,10 @@ impl<'h> Set<'h, OnTrial> {
         self.record.current = home;
         self.record.arrived = Arrived::Rollback;
         // What was left on purpose is kept, so that there is a way forward again.
-        let gone = self.record.prune(Some(generation));
+        self.record.prune(Some(generation));
         let set = self.settled()?;
         set.refresh_bak(generation);
-        discard(&gone, say);
+        set.sweep(say);
         Ok(set)
     }
 }
