@@ -78,6 +78,22 @@ pub struct Listed {
     pub target: String,
 }
 
+impl Listed {
+    fn read(line: &str) -> Self {
+        let mut parts = line.splitn(5, '\t').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        let (number, _pid) = (next().parse().unwrap(), next());
+        Self { number, program: next(), name: next(), target: next() }
+    }
+}
+
+impl Struck {
+    /// The call it was struck at.
+    pub fn call(&self) -> Option<Listed> {
+        self.at.as_deref().map(Listed::read)
+    }
+}
+
 impl Bed {
     /// A host that `prepare` made ready.
     pub fn new(prepare: fn(&Host)) -> Self {
@@ -106,7 +122,7 @@ impl Bed {
         crashpoint.args(options).args(["--timeout", "30", "--reached"]).arg(&reached);
         crashpoint.args([&point.to_string(), action, "--"]);
         let output = self.with(crashpoint.arg(command.get_program()).args(command.get_args()), command);
-        Struck { at: fs::read_to_string(&reached).ok().map(|line| line.trim_end().replace('\t', " ")), ..output }
+        Struck { at: fs::read_to_string(&reached).ok().map(|line| line.trim_end_matches('\n').to_owned()), ..output }
     }
 
     /// The calls that `command` makes when nothing is in its way.
@@ -116,14 +132,7 @@ impl Bed {
         let options: Vec<_> = options.iter().copied().chain(["--list", list.to_str().unwrap()]).collect();
         let struck = self.struck(&options, 0, "count", command);
         assert!(struck.code < 125, "{struck:?}");
-        let text = fs::read_to_string(&list).unwrap();
-        let call = |line: &str| {
-            let mut parts = line.splitn(5, '\t').map(str::to_owned);
-            let mut next = || parts.next().unwrap_or_default();
-            let (number, _pid) = (next().parse().unwrap(), next());
-            Listed { number, program: next(), name: next(), target: next() }
-        };
-        text.lines().map(call).collect()
+        fs::read_to_string(&list).unwrap().lines().map(Listed::read).collect()
     }
 
     /// Runs a command to its end, nothing in its way.
@@ -187,11 +196,17 @@ pub fn sweep<T: Sync>(prepare: fn(&Host), items: &[T], work: impl Fn(&Bed, &T) -
     bad.into_inner().unwrap()
 }
 
+/// Says what a sweep found, as soon as it has.
+pub fn tell(bad: &[String]) {
+    for one in bad.iter().take(100) {
+        eprintln!("bad: {one}");
+    }
+}
+
 /// Fails with the first of what a sweep found.
 #[track_caller]
 pub fn none(bad: &[String]) {
-    let shown: Vec<_> = bad.iter().take(200).cloned().collect();
-    assert!(bad.is_empty(), "{} bad:\n{}", bad.len(), shown.join("\n"));
+    assert!(bad.is_empty(), "{} bad, the first: {}", bad.len(), bad[0]);
 }
 
 /// Where the hosts are: in memory where that takes the attributes of a trusted disk (since Linux 6.6), because a sweep syncs some

@@ -1,6 +1,6 @@
 //! Acceptance 1: SIGKILL before every call. The paths are judged as they are, after recovery, and after the same command again.
 
-use crate::bed::{Bed, Struck, asked_for, full, none, sweep};
+use crate::bed::{Bed, Struck, asked_for, full, none, sweep, tell};
 use crate::cases::{CASES, Case, States, tool};
 use crate::host::needs_root;
 
@@ -35,11 +35,13 @@ pub fn swept(case: &Case) -> Vec<String> {
         _ if full() => 1,
         name if name.starts_with("swapbin, 1 file, the first") => 1,
         name if name.starts_with("swapbin") => 3,
-        _ => 11,
+        _ => 41,
     };
     points.extend((1..=all).step_by(stride).map(|number| Point { calls: "all", number, recovery: None }));
     // A recovery that is killed too: the whole grid, or a diagonal of it.
-    for number in 1..=mutating {
+    // A diagonal of a whole tree is long; every third point of it is killed twice.
+    let every = if full() || case.name.starts_with("swapbin, 1") { 1 } else { 3 };
+    for number in (1..=mutating).step_by(every) {
         let seconds = (1..=recovery).filter(|second| full() || (number * 7 + 3) % recovery.max(1) + 1 == *second);
         points.extend(seconds.map(|second| Point { calls: "mutating", number, recovery: Some(second) }));
     }
@@ -53,6 +55,7 @@ pub fn swept(case: &Case) -> Vec<String> {
         bad.len(),
         started.elapsed().as_secs_f32()
     );
+    tell(&bad);
     bad
 }
 
@@ -76,7 +79,7 @@ fn pending(bed: &Bed) -> std::process::Command {
 
 fn judged(bed: &Bed, case: &Case, states: &States, point: &Point) -> Vec<String> {
     let struck = bed.struck(&["--calls", point.calls], point.number, "kill", &(case.command)(&bed.host));
-    let mut told = format!("{}: killed before {}", case.name, struck.at.as_deref().unwrap_or("nothing"));
+    let mut told = format!("{}: killed before {}", case.name, struck.at.as_deref().unwrap_or("nothing").replace('\t', " "));
     let mut bad = Vec::new();
     let mut note = |what: &str, ran: &Struck, told: &str| bad.push(format!("{told}: {what}: {ran:?}"));
     if each_is_whole(bed, case, states).is_err() {

@@ -1,10 +1,15 @@
 //! Running the host's own programs: by absolute path, with a fixed PATH, a deadline, and no loader variables.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::PathBuf;
-use std::process::Output;
-use std::time::Duration;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Host;
 use crate::words::exit::{Coded, Exit};
@@ -68,11 +73,13 @@ impl Host {
             std::iter::once(name.into()).chain(words).collect::<Vec<_>>().join(" ")
         };
         let failed = |source| ToolError::Run { program: name.to_owned(), source };
-        let handle = duct::cmd(self.program(name)?, &arguments)
-            .stdin_null()
-            .stdout_capture()
-            .stderr_capture()
-            .unchecked()
+        // Files in memory instead of pipes: nothing must be read while it runs, so no thread is needed that can't be made.
+        let (mut stdout, mut stderr) = (in_memory().map_err(failed)?, in_memory().map_err(failed)?);
+        let mut child = Command::new(self.program(name)?)
+            .args(&arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().map_err(failed)?)
+            .stderr(stderr.try_clone().map_err(failed)?)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("SYSTEMD_COLORS", "0")
@@ -81,13 +88,39 @@ impl Host {
             .env_remove("POSIXLY_CORRECT")
             .env_remove("LD_PRELOAD")
             .env_remove("LD_LIBRARY_PATH")
-            .start()
+            .spawn()
             .map_err(failed)?;
-        if let Some(output) = handle.wait_timeout(deadline).map_err(failed)? {
-            Ok(output.clone())
-        } else {
-            let _ = handle.kill();
-            Err(ToolError::Deadline { program: shown(), deadline })
+        let ended = ends_within(&child, deadline);
+        if !matches!(ended, Ok(true)) {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(failed)?;
+        if !ended.map_err(failed)? {
+            return Err(ToolError::Deadline { program: shown(), deadline });
+        }
+        Ok(Output { status, stdout: all(&mut stdout).map_err(failed)?, stderr: all(&mut stderr).map_err(failed)? })
+    }
+}
+
+fn in_memory() -> io::Result<File> {
+    Ok(memfd_create(c"upswap", MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+fn all(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn ends_within(child: &Child, deadline: Duration) -> io::Result<bool> {
+    let exit = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
+    let until = Instant::now() + deadline;
+    loop {
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+        match poll(&mut [PollFd::new(&exit, PollFlags::IN)], left.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            ended => return Ok(ended? > 0),
         }
     }
 }

@@ -96,6 +96,14 @@ pub(super) fn link_over(file: &Path, link: &Path) -> Result<(), GenerationError>
     })
 }
 
+/// Removes what [`link_over`] left of `link` when it was killed.
+pub(super) fn sweep_link(link: &Path) {
+    let beside = Dest::new(link.to_owned()).sibling("link");
+    if fs::symlink_metadata(&beside).is_ok() {
+        let _ = fs::remove_file(beside);
+    }
+}
+
 /// Makes a second name of `backup` wait beside `dest` for the rename. Backups themselves are never renamed.
 pub(super) fn stage_backup(backup: &Path, dest: &Dest) -> Result<(), GenerationError> {
     link_over(backup, &dest.staged())

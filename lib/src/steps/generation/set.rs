@@ -194,6 +194,10 @@ impl<'h> Set<'h, Settled> {
                 _ => {}
             }
         }
+        // A run that was killed while it gave `.FILE.bak` to another file.
+        for dest in self.files_of(self.record.current).keys() {
+            change::sweep_link(&dest.bak());
+        }
     }
 
     /// Opens a trial whose way home is generation `to`: for a rollback that is asked for. Nothing is moved yet.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Back, Services, take_back, tell};
+use crate::steps::generation::GenerationError;
 use crate::steps::generation::record::{Generation, Id, Judged};
 use crate::steps::generation::set::{self, OnTrial, Opened, Set};
 use crate::sys::Host;
@@ -103,11 +104,13 @@ fn settle_what_was_left(host: &Host, name: &Name, lock: &Lock, say: &Say) -> Res
 fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
     let id = set.trial().generation;
     let name = set.record().name.clone();
-    let settled = set.commit(say).map_err(|e| {
-        Stop::new(
+    let settled = set.commit(say).map_err(|e| match e {
+        // It is committed.
+        GenerationError::NotDurable { .. } => Stop::from(e),
+        e => Stop::new(
             Exit::Changed,
             format!("{e}; generation {id} runs and is still on trial, commit it: swapbin --commit {name}"),
-        )
+        ),
     })?;
     let generation = settled.record().generation(id);
     let title = generation.map_or_else(|| id.to_string(), Generation::title);

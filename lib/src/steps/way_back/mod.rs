@@ -157,6 +157,7 @@ pub fn roll_back(
             take_back(host, set, services, say)
         }
         Opened::Settled(set) => {
+            set.sweep(say);
             let target = target(&set, to, say)?;
             take_back(host, set.leave_for(target)?, services, say)
         }
@@ -228,7 +229,11 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
     }
     let home_is = (unhealthy.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
     let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left, say));
-    let _settled: Set<'_, Settled> = ended.map_err(|e| BackError::Begun { name: back_name, why: e.to_string() })?;
+    let _settled: Set<'_, Settled> = ended.map_err(|e| match e {
+        // It is ended.
+        GenerationError::NotDurable { .. } => Stop::from(e),
+        e => BackError::Begun { name: back_name, why: e.to_string() }.into(),
+    })?;
     match unhealthy {
         None => Ok(back),
         Some(verdict) => {
@@ -327,7 +332,12 @@ fn choose_home(set: &mut Set<'_, OnTrial>, say: &Say) -> Result<(), Stop> {
             return Ok(set.go_home_to(id)?);
         }
     }
-    Err(BackError::NoneGood { name: record.name, why: first.to_string() }.into())
+    let why = first.to_string();
+    Err(match first.exit() {
+        // What could not be read may be good all the same.
+        Exit::CouldNot => BackError::Begun { name: record.name, why }.into(),
+        _ => BackError::NoneGood { name: record.name, why }.into(),
+    })
 }
 
 fn ends_trial(set: &Set<'_, OnTrial>, to: &To) -> Result<(), Stop> {
@@ -375,11 +385,18 @@ fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
             choices(set)
         ))),
         To::Previous => {
+            let mut unread = None;
             for id in record.way_back().into_iter().filter(|id| !before_it_was_there(*id)) {
                 match set.usable(id) {
                     Ok(()) => return Ok(id),
-                    Err(why) => say.note(format_args!("{why}; it is passed over")),
+                    Err(why) => {
+                        say.note(format_args!("{why}; it is passed over"));
+                        unread = unread.or((why.exit() == Exit::CouldNot).then_some(why));
+                    }
                 }
+            }
+            if let Some(unread) = unread {
+                return Err(unread.into());
             }
             Err(no(format!("there is no earlier good generation to go back to; {}", choices(set))))
         }

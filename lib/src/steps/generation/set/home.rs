@@ -1,7 +1,7 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fs_err as fs;
 
@@ -19,7 +19,7 @@ impl<S> Set<'_, S> {
         for (dest, state) in self.files_of(id) {
             let Some(state) = state else { continue };
             let backup = dest.backup(state.born);
-            if !is_good(&backup, &state) && !is_good(dest.path(), &state) {
+            if !is_good(&backup, &state)? && !is_good(dest.path(), &state)? {
                 let why =
                     format!("generation {id} can't be brought back: this backup is missing or not what was recorded");
                 return Err(GenerationError::refused(&backup, why));
@@ -37,7 +37,7 @@ impl<'h> Set<'h, OnTrial> {
         let files = self.files_of(trial.generation);
         for (dest, state) in &files {
             let Some(state) = state else { continue };
-            if !is_good(dest.path(), state) {
+            if !is_good(dest.path(), state)? {
                 let (id, name) = (trial.generation, &self.record.name);
                 let why = format!(
                     "this is not the file of generation {id}: its swap was cut short, or it was changed since; take it back: rollback {name}"
@@ -77,8 +77,10 @@ impl<'h> Set<'h, OnTrial> {
             let is_there = match (&wanted, &found) {
                 (None, None) => true,
                 (Some(wanted), Some(found)) if found.digest == wanted.digest => {
-                    let other = |b: &PathBuf| is_good(b, wanted) && !change::same_inode(b, dest.path());
-                    !backup.as_ref().is_some_and(other)
+                    match &backup {
+                        Some(backup) => change::same_inode(backup, dest.path()) || !is_good(backup, wanted)?,
+                        None => true,
+                    }
                 }
                 _ => false,
             };
@@ -173,7 +175,11 @@ impl Set<'_, Settled> {
     }
 }
 
-/// Whether `path` has the bytes of `state`.
-fn is_good(path: &Path, state: &FileState) -> bool {
-    in_place(&Dest::new(path.to_owned())).is_ok_and(|f| f.is_some_and(|f| f.digest == state.digest))
+/// Whether `path` has the bytes of `state`. What can't be read is not known to be bad.
+fn is_good(path: &Path, state: &FileState) -> Result<bool, GenerationError> {
+    match in_place(&Dest::new(path.to_owned())) {
+        Ok(found) => Ok(found.is_some_and(|f| f.digest == state.digest)),
+        Err(GenerationError::Refused { .. }) => Ok(false),
+        Err(e) => Err(e),
+    }
 }

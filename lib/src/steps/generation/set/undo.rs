@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::{Dest, GenerationError, OnTrial, Set, change, fs, record};
 
-/// What each `.FILE.bak` was before a swap.
-pub(super) struct Baks(Vec<(PathBuf, Was)>);
+/// What each `.FILE.bak` was before a swap, and which backups there were.
+pub(super) struct Baks(Vec<(PathBuf, Was)>, BTreeSet<PathBuf>);
 
 enum Was {
     /// There was none.
@@ -30,7 +30,9 @@ impl Baks {
             let link = names.into_iter().find(|name| change::same_inode(name, &bak));
             link.map_or_else(|| Was::Own(dest.clone(), kept_aside(dest)), Was::LinkTo)
         };
-        Self(dests.map(|dest| (dest.bak(), was(dest))).collect())
+        let mut backups = set.record.backups();
+        backups.retain(|backup| fs::symlink_metadata(backup).is_ok());
+        Self(dests.map(|dest| (dest.bak(), was(dest))).collect(), backups)
     }
 
     fn put_back(&self) -> Result<(), GenerationError> {
@@ -55,8 +57,7 @@ impl Set<'_, OnTrial> {
     /// Takes away what the trial left beside the files, and then its mark.
     pub(super) fn forget_trial(&self, baks: &Baks) -> Result<(), GenerationError> {
         baks.put_back()?;
-        let known = self.found.as_ref().map(record::Record::backups).unwrap_or_default();
-        for backup in self.record.backups().difference(&known) {
+        for backup in self.record.backups().difference(&baks.1) {
             remove(backup)?;
         }
         let name = &self.record.name;
