@@ -99,7 +99,8 @@ pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
 
 /// Records the capabilities of `paths` on disk, runs `command`, and puts back what it took away.
 pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
-    let saved = observe(paths, say)?;
+    let left = left_by_killed(host);
+    let saved = paths.iter().map(|path| observe_or_left(path, &left, say)).collect::<Result<Vec<_>, _>>()?;
     let mut endings = Endings::catch().map_err(KeepError::Command)?;
     // The time as well: a number comes again, and what a killed run left must not be written over.
     let save = folder(host).join(format!("{}-{}.save", std::process::id(), clock::now()));
@@ -115,7 +116,46 @@ pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> R
     };
     let kept = put_back(&saved, &save, say)?;
     let _ = fs::remove_file(&save);
+    // What a killed run still owed is done, where all of it was asked for here.
+    for (left, owed) in left {
+        if owed.iter().all(|(path, _)| saved.iter().any(|(done, _)| done == path)) {
+            let _ = fs::remove_file(left);
+        }
+    }
     Ok(Outcome { ended, kept })
+}
+
+/// The saves that killed runs left, and what is in them.
+fn left_by_killed(host: &Host) -> Vec<(PathBuf, Vec<Saved>)> {
+    let read = |path: PathBuf| Some((path.clone(), save::read(&intake::read_small(&path).ok()?).ok()?));
+    left(host).into_iter().filter_map(read).collect()
+}
+
+/// The same command again after a kill: COMMAND has taken the capability, or the whole file, away by then, and what is
+/// meant is what the killed run saw.
+fn observe_or_left(path: &Path, left: &[(PathBuf, Vec<Saved>)], say: &Say) -> Result<Saved, KeepError> {
+    let seen = observe_one(path, say);
+    if matches!(seen, Ok((_, Some(_)))) {
+        return seen;
+    }
+    let Ok(absolute) = std::path::absolute(path) else { return seen };
+    let owed = left.iter().flat_map(|(_, saved)| saved).rfind(|(saved, caps)| *saved == absolute && caps.is_some());
+    let Some((_, Some(capability))) = owed else { return seen };
+    say.note(format_args!(
+        "{} had {} when an earlier run was killed; that is what is kept",
+        path.display(),
+        FileCaps::describe(capability)
+    ));
+    Ok((absolute, Some(capability.clone())))
+}
+
+/// The saves that no running setcap-keep has, oldest first.
+fn left(host: &Host) -> Vec<PathBuf> {
+    let mut left: Vec<PathBuf> = fs::read_dir(folder(host)).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    left.retain(|path| path.extension().is_some_and(|e| e == "save") && !still_runs(path));
+    let time = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    left.sort_by_key(time);
+    left
 }
 
 /// Puts back the capabilities of a save; without one, of every save that an interrupted run left.
@@ -123,9 +163,7 @@ pub fn restore(host: &Host, save: Option<&Path>, say: &Say) -> Result<Vec<Kept>,
     if let Some(path) = save {
         return restore_one(path, say);
     }
-    let mut left: Vec<PathBuf> = fs::read_dir(folder(host)).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    left.retain(|path| path.extension().is_some_and(|e| e == "save") && !still_runs(path));
-    left.sort();
+    let left = left(host);
     if left.is_empty() {
         return Err(KeepError::NoSave);
     }
