@@ -30,9 +30,18 @@ const LEFT_OUT: [(&str, &str); 14] = [
 ];
 
 /// One fault at one call.
-struct Fault {
-    number: u64,
-    action: String,
+pub struct Fault {
+    pub number: u64,
+    pub action: String,
+}
+
+impl Fault {
+    /// Whether it struck what it was meant for: where processes run side by side, the numbers are not the same every time.
+    pub fn hit(&self, struck: &Struck) -> bool {
+        let Some(call) = struck.call() else { return true };
+        let fits = self.action.strip_prefix("errno=").is_none_or(|error| can_fail_so(&call, error));
+        fits && OURS.contains(&call.program.as_str())
+    }
 }
 
 #[test]
@@ -52,7 +61,7 @@ pub fn swept(case: &Case, used: &mut BTreeMap<(String, usize), u32>) -> Vec<Stri
     let bed = Bed::new(case.prepare);
     let states = case.states(&bed);
     let calls = bed.calls(&["--calls", "all", "--after-main"], &(case.command)(&bed.host));
-    let faults = faults(&calls, used);
+    let faults = fault_points(&calls, used);
     let started = std::time::Instant::now();
     let bad = sweep(case.prepare, &faults, |bed, fault| judged(bed, case, &states, fault));
     eprintln!(
@@ -68,7 +77,7 @@ pub fn swept(case: &Case, used: &mut BTreeMap<(String, usize), u32>) -> Vec<Stri
 }
 
 /// All errors at every call; in the short form one error at every call, the one that this kind of call has seen least.
-fn faults(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>) -> Vec<Fault> {
+pub fn fault_points(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for call in calls.iter().filter(|call| OURS.contains(&call.program.as_str())) {
         let count = |index: usize| used.get(&(call.name.clone(), index)).copied().unwrap_or(0);
@@ -102,9 +111,7 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String>
     let before = bed.disk();
     let options = ["--calls", "all", "--after-main"];
     let struck = bed.struck(&options, fault.number, &fault.action, &(case.command)(&bed.host));
-    // Where processes run side by side, the numbers are not the same every time.
-    let error = fault.action.strip_prefix("errno=").unwrap_or_default();
-    if struck.call().is_some_and(|call| !OURS.contains(&call.program.as_str()) || !error.is_empty() && !can_fail_so(&call, error)) {
+    if !fault.hit(&struck) {
         return Vec::new();
     }
     let told = format!("{}: {} at {}", case.name, fault.action, struck.at.as_deref().unwrap_or("nothing").replace('\t', " "));

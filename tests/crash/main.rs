@@ -7,21 +7,13 @@
 mod bed;
 mod canary;
 mod cases;
-mod environment;
 mod errno;
 mod kill;
-mod metadata;
-mod odd;
-mod refusals;
+mod setcap;
 
-mod disk;
 #[path = "../support/host.rs"]
 #[allow(dead_code)]
 mod host;
-mod managed;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;
-mod power;
-mod replay;
-mod soak;
