@@ -63,6 +63,7 @@ pub struct Bed {
 #[derive(Debug)]
 pub struct Struck {
     pub code: i32,
+    #[allow(dead_code, reason = "told by Debug")]
     pub stdout: String,
     pub stderr: String,
     /// The line of the call, as the list has it; `None` when the command made fewer calls.

@@ -41,7 +41,10 @@ fn found_by_kill(case: &Case, what: &str) {
 
 #[test]
 fn install_is_caught_with_the_path_missing_or_short() {
-    found_by_kill(&case("canary: install -m 0755", |h| broken("install -m 0755 src/runed bin/runed")(h)), "neither old nor new: None");
+    found_by_kill(
+        &case("canary: install -m 0755", |h| broken("install -m 0755 src/runed bin/runed")(h)),
+        "neither old nor new: None",
+    );
 }
 
 #[test]
@@ -53,7 +56,9 @@ fn a_copy_in_place_is_caught_with_the_file_short() {
 fn a_capability_that_comes_after_the_rename_is_caught() {
     found_by_kill(
         &case("canary: mv, then setcap", |h| {
-            broken("cp src/runed bin/.runed.upswap-new && mv bin/.runed.upswap-new bin/runed && setcap cap_net_bind_service=ep bin/runed")(h)
+            broken(
+                "cp src/runed bin/.runed.upswap-new && mv bin/.runed.upswap-new bin/runed && setcap cap_net_bind_service=ep bin/runed",
+            )(h)
         }),
         "neither old nor new: Some",
     );
@@ -62,7 +67,9 @@ fn a_capability_that_comes_after_the_rename_is_caught() {
 #[test]
 fn a_staged_file_that_nobody_sweeps_is_caught() {
     found_by_kill(
-        &case("canary: a new name every time", |h| broken("t=bin/.runed.upswap-$$; cp src/runed $t && mv $t bin/runed")(h)),
+        &case("canary: a new name every time", |h| {
+            broken("t=bin/.runed.upswap-$$; cp src/runed $t && mv $t bin/runed")(h)
+        }),
         "litter",
     );
 }

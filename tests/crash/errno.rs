@@ -12,9 +12,14 @@ const ERRORS: [&str; 9] = ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM"
 const OURS: [&str; 3] = ["swapbin", "rollback", "setcap-keep"];
 
 /// The calls that are left out, and why.
-const LEFT_OUT: [(&str, &str); 14] = [
+const LEFT_OUT: [(&str, &str); 16] = [
     ("getrandom", "EINTR and ENOSYS alone are its own, and those are swept; std ends the process at any other"),
-    ("close", "gives the descriptor up whatever it returns (close(2)): a call that is not made is another fault than one that fails"),
+    (
+        "close",
+        "gives the descriptor up whatever it returns (close(2)): a call that is not made is another fault than one that fails",
+    ),
+    ("geteuid", "always succeeds (getuid(2))"),
+    ("getegid", "as geteuid"),
     ("rt_sigprocmask", "can't fail with these arguments; glibc does not look when it makes a child"),
     ("brk", "asks for memory; it can fail with ENOMEM alone, and then the process ends as by a kill"),
     ("mmap", "the same, unless it maps a file: that is swept"),
@@ -81,7 +86,10 @@ pub fn fault_points(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>)
     let mut faults = Vec::new();
     for call in calls.iter().filter(|call| OURS.contains(&call.program.as_str())) {
         let count = |index: usize| used.get(&(call.name.clone(), index)).copied().unwrap_or(0);
-        let least = (0..ERRORS.len()).filter(|index| can_fail_so(call, ERRORS[*index])).min_by_key(|index| count(*index)).unwrap_or(0);
+        let least = (0..ERRORS.len())
+            .filter(|index| can_fail_so(call, ERRORS[*index]))
+            .min_by_key(|index| count(*index))
+            .unwrap_or(0);
         for (index, error) in ERRORS.iter().enumerate().filter(|(index, _)| full() || *index == least) {
             if !can_fail_so(call, error) {
                 continue;
@@ -90,7 +98,8 @@ pub fn fault_points(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>)
             faults.push(Fault { number: call.number, action: format!("errno={error}") });
         }
         // What is said to people is not read back.
-        let on_disk = call.target.starts_with('/') && !call.target.starts_with("/proc") && !call.target.starts_with("/dev/null");
+        let on_disk =
+            call.target.starts_with('/') && !call.target.starts_with("/proc") && !call.target.starts_with("/dev/null");
         if matches!(call.name.as_str(), "write" | "pwrite64") && on_disk {
             faults.push(Fault { number: call.number, action: "short=1".into() });
         }
@@ -114,7 +123,8 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String>
     if !fault.hit(&struck) {
         return Vec::new();
     }
-    let told = format!("{}: {} at {}", case.name, fault.action, struck.at.as_deref().unwrap_or("nothing").replace('\t', " "));
+    let told =
+        format!("{}: {} at {}", case.name, fault.action, struck.at.as_deref().unwrap_or("nothing").replace('\t', " "));
     let mut bad = Vec::new();
     let now = bed.holds(case.paths);
     match struck.code {
@@ -135,11 +145,15 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String>
         _ => bad.push(format!("{told}: wrong exit code: {struck:?}")),
     }
     // Only what could not be unlinked may lie about, and it is named.
-    let named = |name: &String| struck.at.as_ref().is_some_and(|at| at.contains("unlink")) && struck.stderr.contains(name.as_str());
+    let named = |name: &String| {
+        struck.at.as_ref().is_some_and(|at| at.contains("unlink")) && struck.stderr.contains(name.as_str())
+    };
     let trial = on_trial(bed);
     // What may be needed again after a power cut stays until the next run.
     let kept = struck.stderr.ends_with("make it so: sync\n");
-    bad.extend(litter(bed).iter().filter(|n| !named(n) && !trial && !kept).map(|n| format!("{told}: litter: {n}: {struck:?}")));
+    bad.extend(
+        litter(bed).iter().filter(|n| !named(n) && !trial && !kept).map(|n| format!("{told}: litter: {n}: {struck:?}")),
+    );
     bad.extend(ends_well(bed, case, states, &told));
     bad
 }

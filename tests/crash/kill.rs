@@ -79,7 +79,8 @@ fn pending(bed: &Bed) -> std::process::Command {
 
 fn judged(bed: &Bed, case: &Case, states: &States, point: &Point) -> Vec<String> {
     let struck = bed.struck(&["--calls", point.calls], point.number, "kill", &(case.command)(&bed.host));
-    let mut told = format!("{}: killed before {}", case.name, struck.at.as_deref().unwrap_or("nothing").replace('\t', " "));
+    let mut told =
+        format!("{}: killed before {}", case.name, struck.at.as_deref().unwrap_or("nothing").replace('\t', " "));
     let mut bad = Vec::new();
     let mut note = |what: &str, ran: &Struck, told: &str| bad.push(format!("{told}: {what}: {ran:?}"));
     if each_is_whole(bed, case, states).is_err() {

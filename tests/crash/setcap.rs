@@ -70,12 +70,19 @@ fn a_setcap_keep_that_fails_says_so() {
         match struck.code {
             0 if !capable(bed) => wrong("silent success", &struck),
             0 => Vec::new(),
-            3 if bed.holds(&[PATH]) != [before.get(std::path::Path::new(PATH)).cloned()] => wrong("3, and changed", &struck),
+            3 if bed.holds(&[PATH]) != [before.get(std::path::Path::new(PATH)).cloned()] => {
+                wrong("3, and changed", &struck)
+            }
             3 => Vec::new(),
             4 => {
-                let mend = struck.stderr.lines().last().unwrap_or_default().rsplit(": ").next().unwrap_or_default().to_owned();
+                let mend =
+                    struck.stderr.lines().last().unwrap_or_default().rsplit(": ").next().unwrap_or_default().to_owned();
                 let ran = bed.shell(&mend);
-                if ran.code == 0 && capable(bed) { Vec::new() } else { wrong(&format!("'{mend}' does not mend it: {ran:?}"), &struck) }
+                if ran.code == 0 && capable(bed) {
+                    Vec::new()
+                } else {
+                    wrong(&format!("'{mend}' does not mend it: {ran:?}"), &struck)
+                }
             }
             _ => wrong("wrong exit code", &struck),
         }

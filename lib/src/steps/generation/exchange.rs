@@ -44,18 +44,23 @@ pub fn exchange(host: &Host, path: &Path, dry_run: bool, say: &Say) -> Result<Ex
         return Err(GenerationError::refused(dest.path(), why));
     }
     let record = set.and_then(|name| record::read(host, &name).ok().flatten());
+    let mut kept = None;
     if !dry_run {
         // The next swap gives .FILE.bak to another file; a recorded generation must not go with it.
         let state = record.as_ref().and_then(|r| r.generation(r.current)?.files.get(&dest)?.as_ref());
         if let (Some(state), Some(now)) = (state, &now)
             && state.digest == now.digest
         {
+            kept = Some(dest.backup(state.born)).filter(|backup| !backup.exists());
             change::link_over(dest.path(), &dest.backup(state.born))?;
         }
         let swapped = match now {
             Some(_) => swap_names(&dest, &backup),
             None => change::stage_backup(&backup, &dest).and_then(|()| rename(&dest.staged(), dest.path())),
         };
+        if let (Err(_), Some(kept)) = (&swapped, &kept) {
+            let _ = std::fs::remove_file(kept);
+        }
         swapped?;
         sync_dir(parent(dest.path()))
             .map_err(|source| GenerationError::NotDurable { path: dest.path().to_owned(), source })?;

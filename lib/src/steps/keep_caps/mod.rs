@@ -152,6 +152,10 @@ fn observe_or_left(path: &Path, left: &[(PathBuf, Vec<Saved>)], say: &Say) -> Re
 /// The saves that no running setcap-keep has, oldest first.
 fn left(host: &Host) -> Vec<PathBuf> {
     let mut left: Vec<PathBuf> = fs::read_dir(folder(host)).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    // Killed before it was a save.
+    for half in left.iter().filter(|path| path.extension().is_some_and(|e| e == "upswap-new") && !still_runs(path)) {
+        let _ = fs::remove_file(half);
+    }
     left.retain(|path| path.extension().is_some_and(|e| e == "save") && !still_runs(path));
     let time = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     left.sort_by_key(time);
@@ -200,7 +204,7 @@ fn folder(host: &Host) -> PathBuf {
 
 /// A save bears the PID of the run that made it; while that runs, the save is its own to use.
 fn still_runs(save: &Path) -> bool {
-    let pid = save.file_stem().and_then(|stem| stem.to_str()?.split('-').next()?.parse::<i32>().ok());
+    let pid = save.file_stem().and_then(|stem| stem.to_str()?.trim_start_matches('.').split('-').next()?.parse::<i32>().ok());
     pid.is_some_and(|pid| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         name.trim_end() == "setcap-keep"
