@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,7 @@ use std::time::Instant;
 use fs_err as fs;
 use upswap::words::digest::Digest;
 
+use crate::disk::{self, Kind};
 use crate::material;
 
 /// What the loops saw while the program was swapped.
@@ -166,4 +167,31 @@ fn canary_soak_finds_what_install_and_cp_do_to_a_running_program() {
         eprintln!("soak: canary {tool}: {seen:?}");
         assert!(seen.bad.values().sum::<usize>() > 0, "{tool} went unnoticed: {seen:?}");
     }
+}
+
+/// The old file stays where it is under one more name: a disk that has room for the old and the new file, and for no third,
+/// is large enough.
+#[test]
+fn a_swap_copies_nothing_of_the_old_file() {
+    let work = disk::workshop();
+    let (image, point) = (work.path().join("image"), work.path().join("disk"));
+    fs::create_dir(&point).unwrap();
+    Kind::Ext4.make(&image);
+    let mounted = Kind::Ext4.mount(&image, &point);
+    let statvfs = || nix::sys::statvfs::statvfs(&point).unwrap();
+    let room = statvfs().blocks_available() * statvfs().fragment_size();
+    let size = usize::try_from(room).unwrap() / 5 * 2;
+    let (new, dest) = (work.path().join("new"), point.join("program"));
+    fs::write(&dest, vec![1; size]).unwrap();
+    fs::write(&new, vec![2; size]).unwrap();
+    let old = fs::metadata(&dest).unwrap();
+    let mut swapbin = Command::new(material::tools().join("swapbin"));
+    swapbin.args(["--quiet", "--name", "program"]).args([&new, &dest]).env("UPSWAP_ROOT", work.path());
+    disk::run(&mut swapbin);
+    let kept = fs::metadata(point.join(".program.upswap-1")).unwrap();
+    assert_eq!((kept.ino(), kept.blocks()), (old.ino(), old.blocks()));
+    let left = statvfs().blocks_available() * statvfs().fragment_size();
+    // The new file and some blocks of its folder; nothing of the old one's size.
+    assert!(room - left < 2 * size as u64 + (1 << 20), "{} bytes of {size} more are in use", room - left);
+    mounted.unmount();
 }
