@@ -324,6 +324,20 @@ fn what_is_no_regular_file_is_refused_on_either_side() {
     assert_eq!((host.inode("bin/runed"), host.names("bin")), before);
 }
 
+/// Catalogue 84: a backup is never a destination, and the first swap needs none.
+#[test]
+fn a_backup_is_never_a_destination() {
+    let host = Host::with_runed();
+    host.file("src/runed", "v2");
+    for dest in ["bin/.runed.bak", "bin/.runed.upswap-1", "bin/.rune.upswap-new"] {
+        refused(&host, &["--name", "x", "src/runed", dest], 1, "this is the name of a backup");
+    }
+    host.swapbin(["--name", "x", "src/runed", "bin/.other.bak"]).is(0);
+    host.swapbin(["src/runed", "bin/runed"]).is(0);
+    host.rollback(["runed"]).is(0);
+    assert_eq!(host.text("bin/runed"), "v1");
+}
+
 /// The second file's refusal leaves nothing of the first.
 #[test]
 fn one_refusal_refuses_all() {

@@ -147,8 +147,8 @@ mod tests {
         owners(host, &[&path]).unwrap().remove(path.as_path())
     }
 
-    fn dpkg(name: &str) -> Option<Package> {
-        Some(Package::Dpkg(name.to_owned()))
+    fn dpkg(name: &str) -> Package {
+        Package::Dpkg(name.to_owned())
     }
 
     #[test]
@@ -164,19 +164,19 @@ mod tests {
                 "/usr/bin/diverted\n/usr/bin/diverted.distrib\n:\n/usr/bin/taken\n/usr/bin/taken.first\nother\n",
             ),
         ]);
-        assert_eq!(owner(&host, "usr/bin/runed"), dpkg("runed"));
+        assert_eq!(owner(&host, "usr/bin/runed"), Some(dpkg("runed")));
         assert_eq!(owner(&host, "usr/bin/rune"), None);
         assert_eq!(owner(&host, "usr/bin/sums"), None);
         // Without the merge these are two files.
         assert_eq!(owner(&host, "usr/bin/sh"), None);
         fs::create_dir_all(root.path().join("usr/bin")).unwrap();
         std::os::unix::fs::symlink("usr/bin", root.path().join("bin")).unwrap();
-        assert_eq!(owner(&host, "usr/bin/sh"), dpkg("libc6"));
+        assert_eq!(owner(&host, "usr/bin/sh"), Some(dpkg("libc6")));
         // The administrator has moved the package's file out of the way.
         assert_eq!(owner(&host, "usr/bin/diverted"), None);
-        assert_eq!(owner(&host, "usr/bin/diverted.distrib"), dpkg("runed"));
-        assert_eq!(owner(&host, "usr/bin/taken"), dpkg("other"));
-        assert_eq!(owner(&host, "usr/bin/taken.first"), dpkg("first"));
+        assert_eq!(owner(&host, "usr/bin/diverted.distrib"), Some(dpkg("runed")));
+        assert_eq!(owner(&host, "usr/bin/taken"), Some(dpkg("other")));
+        assert_eq!(owner(&host, "usr/bin/taken.first"), Some(dpkg("first")));
         assert_eq!(owners(&host, &[Path::new("/usr/bin/runed")]).unwrap(), BTreeMap::new());
     }
 
@@ -189,5 +189,29 @@ mod tests {
         fs::create_dir_all(root.path().join("usr/lib/sysimage/rpm")).unwrap();
         assert_eq!(owner(&host, "usr/bin/runed"), Some(Package::Rpm("runed".into())));
         assert_eq!(owner(&host, "usr/bin/rune"), None);
+    }
+
+    /// The same answers as dpkg's own, on a machine that has it.
+    #[test]
+    fn dpkg_itself_says_the_same() {
+        let host = Host::below(Path::new("/"));
+        let programs: Vec<_> =
+            ["sh", "env", "mount", "ls", "perl", "rsh"].map(|name| Path::new("/usr/bin").join(name)).into();
+        for program in programs.iter().filter(|path| path.is_file()) {
+            let program = fs::canonicalize(program).unwrap();
+            let names = names_of(&host, &program);
+            let asked = |name: &PathBuf| {
+                let output = host.run_tool("dpkg-query", [OsStr::new("-S"), name.as_os_str()], PATIENCE).ok()?;
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let line = text.lines().find(|line| !line.starts_with("diversion"))?;
+                Some(line.split([':', ',']).next()?.to_owned())
+            };
+            let said = names.iter().find_map(asked);
+            assert_eq!(
+                owners(&host, &[&program]).unwrap().remove(program.as_path()),
+                said.map(Package::Dpkg),
+                "{program:?}"
+            );
+        }
     }
 }

@@ -30,13 +30,13 @@ pub fn writers(acl: &[u8]) -> Option<Vec<Writer>> {
     let entries = entries(acl)?;
     let mask = entries.iter().find(|(tag, ..)| *tag == MASK).map_or(WRITE, |(_, perm, _)| *perm);
     let writes = entries.iter().filter(|(_, perm, _)| perm & mask & WRITE != 0);
-    let writer = |(tag, _, id): &(u16, u16, u32)| match *tag {
+    let who = |(tag, _, id): &(u16, u16, u32)| match *tag {
         USER => Some(Writer::User(*id)),
         GROUP_OBJ => Some(Writer::OwningGroup),
         GROUP => Some(Writer::Group(*id)),
         _ => None,
     };
-    Some(writes.filter_map(writer).collect())
+    Some(writes.filter_map(who).collect())
 }
 
 /// The list as chmod(2) leaves it: what the mode says of the owner, of the group (the mask's entry, where there is a mask)

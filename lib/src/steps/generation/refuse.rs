@@ -2,7 +2,9 @@
 //!
 //! Asked of the way forward only. The way back stops at nothing but what its renames themselves stop at.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -40,6 +42,9 @@ pub fn dest(
 ) -> Result<(), GenerationError> {
     let (path, folder) = (dest.path(), parent(dest.path()));
     let refused = |why: String| Err(GenerationError::refused(path, why));
+    if is_backup_name(path) {
+        return refused("this is the name of a backup, which the way back needs as it is; choose another name".into());
+    }
     let mount = Mount::of(folder).map_err(GenerationError::io(folder, "its file system can't be looked at"))?;
     if mount.read_only() {
         let read_only = io::Error::from(Errno::EROFS);
@@ -105,6 +110,14 @@ pub fn dest(
         tell_further_links(dest, old, say);
     }
     Ok(())
+}
+
+/// Whether swapbin itself makes files of this name: `.FILE.upswap-…`, and `.FILE.bak` beside FILE.
+fn is_backup_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let Some(inner) = name.strip_prefix(b".") else { return false };
+    let of_a_file = |file: &[u8]| path.with_file_name(OsStr::from_bytes(file)).exists();
+    inner.windows(8).any(|part| part == b".upswap-") || inner.strip_suffix(b".bak").is_some_and(of_a_file)
 }
 
 /// Refuses what belongs to a package: the package manager would put its own file back, and finds this one altered.
