@@ -17,7 +17,9 @@ Examples:
       dpkg -i runed.deb
   Save now, put back later:
     setcap-keep --save /usr/local/bin/runed >runed.caps
-    setcap-keep --restore runed.caps";
+    setcap-keep --restore runed.caps
+  See what a service holds, and what it would lose if it were restarted now:
+    setcap-keep --explain runed";
 
 /// Keep file capabilities across whatever COMMAND does to the files
 ///
@@ -26,16 +28,21 @@ Examples:
 /// back what is missing afterwards, whether COMMAND succeeded or not. Symlinks are followed.
 ///
 /// When COMMAND fails, its exit status is passed on. When setcap-keep itself is killed, setcap-keep --restore finishes its work.
+/// setcap-keep --explain computes what the process of UNIT will hold when it is started with the files and settings that are there
+/// now: from the file capabilities of its program, AmbientCapabilities=, CapabilityBoundingSet=, NoNewPrivileges= and what implies it,
+/// User=, PrivateUsers=, SecureBits=, the prefix in ExecStart= and nosuid mounts. It compares that with the process that runs: what
+/// differs stands as NOW -> NEXT. A capability that would be lost is told with its reason and the way out.
+///
 /// To replace a file with no moment in which it has no capability, use swapbin(8).
 #[derive(Parser, Debug)]
 #[command(name = "setcap-keep", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 #[command(
-    override_usage = "setcap-keep [OPTIONS] PATH… -- COMMAND…\n       setcap-keep --save PATH…\n       setcap-keep --restore [FILE]"
+    override_usage = "setcap-keep [OPTIONS] PATH… -- COMMAND…\n       setcap-keep --save PATH…\n       setcap-keep --restore [FILE]\n       setcap-keep --explain UNIT"
 )]
-#[command(group = ArgGroup::new("mode").required(true).args(["command", "save", "restore"]))]
+#[command(group = ArgGroup::new("mode").required(true).args(["command", "save", "restore", "explain"]))]
 pub struct Args {
     /// The files whose capabilities are kept
-    #[arg(value_name = "PATH", required_unless_present = "restore", conflicts_with = "restore")]
+    #[arg(value_name = "PATH", required_unless_present_any = ["restore", "explain"], conflicts_with_all = ["restore", "explain"])]
     pub paths: Vec<PathBuf>,
     /// The command to run
     #[arg(value_name = "COMMAND", last = true)]
@@ -50,6 +57,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     #[allow(clippy::option_option)] // Given without a value, given with one, or not given.
     pub restore: Option<Option<PathBuf>>,
+    /// Say what the process of UNIT holds, what it will hold at its next start, and what it would lose
+    #[arg(long, value_name = "UNIT", conflicts_with_all = ["try_restart", "dry_run"])]
+    pub explain: Option<String>,
     /// Say what would be kept, run nothing
     #[arg(short = 'n', long, requires = "command", conflicts_with_all = ["save", "restore"])]
     pub dry_run: bool,

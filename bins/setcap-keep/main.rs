@@ -21,6 +21,11 @@ fn main() -> ExitCode {
 
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
+    if let Some(unit) = &args.explain {
+        let explained = keep_caps::explain(&host, unit)?;
+        explained.notes().iter().for_each(|note| say.note(note));
+        return Ok(Answer::product(explained.exit()).text(explained.table()).json(explained.json()));
+    }
     if let Some(file) = &args.restore {
         let kept = keep_caps::restore(&host, file.as_deref(), say)?;
         return Ok(Answer::deed(Exit::Done).json(fields(&kept)));

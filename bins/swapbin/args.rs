@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser};
 use upswap::report::{Common, ListArgs, VERSION};
+use upswap::steps::generation::refuse::Allow;
 use upswap::steps::generation::stage::parse_mode;
 use upswap::words::duration::Span;
 use upswap::words::filecaps::FileCaps;
@@ -33,6 +34,13 @@ Examples:
 ///
 /// Under a guard (rollback --guard) the change stays on trial until the guard commits it or takes it back. Alone, it is
 /// settled as soon as it is durable. Prints the destinations that changed; nothing when none did.
+///
+/// Refused, for every FILE before the first byte is written: a destination that is no regular file, belongs to a package
+/// or to another NAME, is immutable or append-only, or has something mounted on it; a program on a noexec mount;
+/// capabilities or set-ID bits on a nosuid mount or where there are no extended attributes; a folder that other users can write
+/// to, itself or one above it (a group without other members may, and above it a sticky folder); no room. Attributes that
+/// are bound to the old bytes (security.ima, security.evm) stay behind, and that is said; the time of modification is
+/// that of FILE.
 #[derive(Parser, Debug)]
 #[command(name = "swapbin", version = VERSION, after_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 #[command(
@@ -76,14 +84,20 @@ pub struct Args {
     /// Generations to keep, the one in place included [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub keep: Option<u16>,
+    /// Take a version that was found unhealthy before once more
+    #[arg(long)]
+    pub retry_failed: bool,
     /// Leave the change on trial: --commit keeps it, rollback NAME takes it back
     #[arg(long)]
     pub trial: bool,
     /// Under a guard, take files that verify did not put into the store
     #[arg(long)]
     pub unverified: bool,
+    /// Take what is refused otherwise (repeatable)
+    #[arg(long, value_name = "WHAT")]
+    pub allow: Vec<Allow>,
     /// End the trial of NAME with the new files in place
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "trial", "target_directory", "unit", "dry_run"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "trial", "target_directory", "unit", "retry_failed", "allow", "dry_run"])]
     pub commit: Option<Name>,
     /// Say what would change, change nothing
     #[arg(short = 'n', long)]

@@ -54,8 +54,10 @@ fn request(args: Args) -> Result<swap::Request, Stop> {
         units: args.unit,
         wanted: Wanted { mode: args.mode, owner: args.owner, group: args.group, caps },
         keep: args.keep.map(usize::from),
+        retry_failed: args.retry_failed,
         trial: args.trial,
         unverified: args.unverified,
+        allow: args.allow,
         dry_run: args.dry_run,
         lock_wait: args.lock_wait.into(),
     })

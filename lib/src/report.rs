@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::sys::intake;
 use crate::sys::say::{Level, Say};
+use crate::sys::signals;
 use crate::words::exit::{Exit, Stop};
 
 /// The options every tool has.
@@ -139,6 +140,7 @@ pub fn run<A>(tool: &'static str, work: impl FnOnce(A, &Say) -> Result<Answer, S
 where
     A: Parser + AsRef<Common>,
 {
+    signals::outlive_file_size_limit();
     let arguments = match A::try_parse() {
         Ok(arguments) => arguments,
         Err(e) => return usage(tool, &e),

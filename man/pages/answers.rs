@@ -255,7 +255,52 @@ pub const ROLLBACK: Members = &[
             ("names[].generations[].verdict", "unproven, proven or unhealthy."),
             ("names[].generations[].why", "Why it is unhealthy; null otherwise."),
             ("names[].generations[].time", "When it was made (RFC 3339)."),
-            ("names[].generations[].files", "Its paths."),
+            ("names[].generations[].files", "Its paths, and what each of them is in this generation."),
+            (
+                "names[].generations[].files[].path",
+                "The path. Bytes that are no UTF-8 stand as \\xNN, a backslash as \\x5c.",
+            ),
+            (
+                "names[].generations[].files[].digest",
+                "The file's SHA-256, in hexadecimal digits; missing, with those below, where there is no file.",
+            ),
+            (
+                "names[].generations[].files[].size, names[].generations[].files[].mode, names[].generations[].files[].uid, names[].generations[].files[].gid",
+                "Its length in bytes, permission bits, and the IDs of its owner and group, as numbers.",
+            ),
+            (
+                "names[].generations[].files[].capabilities",
+                "Its capabilities, as cap_to_text(3) writes them; missing where it has none.",
+            ),
+            ("names[].generations[].files[].born", "The generation it came in with."),
+            ("names[].generations[].files[].verified", "Whether it came from the store of verified files."),
+            (
+                "names[].generations[].files[].origin",
+                "Where it came from: the record that fetch and verify made; missing where there is none.",
+            ),
+            ("names[].generations[].files[].backup", "The hard link that keeps it; null where there is no file."),
+            ("names[].keep", "How many generations are kept, the one in place included."),
+            (
+                "names[].failed",
+                "The versions that were found unhealthy and are taken again only with --retry-failed, the newest first.",
+            ),
+            ("names[].failed[].version, names[].failed[].why, names[].failed[].time", "As above."),
+        ],
+    ),
+    (
+        "After rollback --current:",
+        &[
+            ("current", "The generation in place, on trial or not."),
+            ("current.name, current.generation, current.version", "As with --list."),
+            ("current.verdict", "As with --list, or on-trial."),
+        ],
+    ),
+    (
+        "After rollback --prune and --forget, and with -n before them:",
+        &[
+            ("removed", "One object for each NAME."),
+            ("removed[].name", "The NAME."),
+            ("removed[].paths", "What was removed, or would be."),
         ],
     ),
 ];

@@ -4,3 +4,4 @@ mod back;
 mod guard;
 mod locks;
 mod pending;
+mod upkeep;

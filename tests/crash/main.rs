@@ -4,6 +4,22 @@
 // A sweep tells on stderr what it found.
 #![allow(clippy::print_stderr)]
 
+mod bed;
+mod canary;
+mod cases;
+mod environment;
+mod errno;
+mod kill;
+mod metadata;
+mod odd;
+mod refusals;
+
+mod disk;
+#[path = "../support/host.rs"]
+#[allow(dead_code)]
+mod host;
+mod managed;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;
+mod power;

@@ -51,7 +51,12 @@ pub struct Inode {
 impl Host {
     /// A host with an empty `bin`, where files are managed, and a running unit.
     pub fn new() -> Self {
-        let host = Self { dir: tempfile::tempdir().unwrap() };
+        Self::in_folder(&std::env::temp_dir())
+    }
+
+    /// The same in a folder below `folder`.
+    pub fn in_folder(folder: &Path) -> Self {
+        let host = Self { dir: tempfile::tempdir_in(folder).unwrap() };
         // Others of this machine may look: some tests run the tools as another user.
         chmod(host.dir.path(), 0o755);
         for folder in ["bin", "src", "etc/systemd/system", "usr/bin"] {

@@ -157,7 +157,7 @@ fn the_flags_of_an_upgrade_do_what_they_say() {
     host.run(
         "printf '[Service]\\nAmbientCapabilities=CAP_NET_BIND_SERVICE\\n' >/etc/systemd/system/runed.service.d/ambient.conf
         systemctl daemon-reload
-        upswap upgrade runed --version v1.0.0 --skip-caps --no-keep-backup
+        upswap upgrade runed --version v1.0.0 --retry-failed --skip-caps --no-keep-backup
         test -z \"$(getcap /usr/local/bin/runed)\"
         test \"$(ls -A /usr/local/bin | grep '^\\.')\" = ''",
     )

@@ -171,6 +171,7 @@ impl Env {
     /// Writes a profile that says all that `upswap upgrade runed` needs; healthy is who stays so for `stable`.
     /// A release that is never ready is given up soon.
     #[track_caller]
+    #[allow(dead_code)] // The demo writes one before people's eyes.
     pub fn with_profile(self, stable: &str) -> Self {
         self.run(&format!(
             "cat >/etc/upswap/runed.conf <<'END'

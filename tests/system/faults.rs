@@ -85,7 +85,7 @@ fn refused() -> Vec<Fault> {
         ),
         fault(
             "archive without the binary",
-            "release v2.0.9; gunzip *_$goarch.tar.gz; tar --delete -f *_$goarch.tar runed; gzip -1 *_$goarch.tar; sums",
+            "release v2.0.9; tar -xf *_$goarch.tar.gz rune; tar -czf *_$goarch.tar.gz rune; rm rune; sums",
             "upswap upgrade runed -q --version v2.0.9 --key ''",
             1,
         ),
@@ -143,7 +143,7 @@ const WORDS: &str = r#"
     moved_to() {
         mkdir -p "$1" /run/systemd/system/runed.service.d
         size=$(cat /usr/local/bin/rune /usr/local/bin/runed | wc -c)
-        mount -t tmpfs -o size=$((size * 3 / 2)) small "$1"
+        mount -t tmpfs -o mode=0755,size=$((size * 3 / 2)) small "$1"
         cp --preserve=all /usr/local/bin/rune /usr/local/bin/runed "$1"
         printf '[Service]\nExecStart=\nExecStart=%s/runed\n' "$1" >/run/systemd/system/runed.service.d/moved.conf
         systemctl daemon-reload; systemctl restart runed

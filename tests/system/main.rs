@@ -6,6 +6,7 @@ mod chain;
 mod chain_kill;
 mod env;
 mod examples;
+mod explain;
 mod faults;
 mod harness;
 mod install;

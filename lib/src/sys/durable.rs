@@ -1,11 +1,13 @@
 //! Writing that survives a power cut: write beside, fsync, rename, fsync the folder.
 
+use std::ffi::OsString;
 use std::fs::Permissions;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fs_err as fs;
+use tempfile::{Builder, NamedTempFile};
 
 /// Makes the names in `dir` durable (a rename is only on disk once its folder is; see fsync(2)).
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -22,14 +24,42 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 /// Replaces `path` with `bytes` and `mode`: afterwards it holds the whole old or the whole new content, also after a power cut.
+///
+/// For a path with one writer at a time. The new content waits under a fixed name, so that what a killed run left there is
+/// found and removed by the next.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let dir = parent(path);
-    let mut temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(dir)?;
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".upswap-new");
+    let make = || Builder::new().prefix(&name).rand_bytes(0).tempfile_in(parent(path));
+    let temporary = match make() {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path.with_file_name(&name))?;
+            make()?
+        }
+        made => made?,
+    };
+    put(temporary, path, bytes, mode)
+}
+
+/// The same for a path that others may be writing at this moment too: the last one wins, whole.
+pub fn replace_shared(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put(Builder::new().prefix(".upswap-").tempfile_in(parent(path))?, path, bytes, mode)
+}
+
+fn put(mut temporary: NamedTempFile, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     temporary.write_all(bytes)?;
     temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
     temporary.as_file().sync_all()?;
+    // What is written here decides how a change ends; a write that only said it was whole must not.
+    let mut there = Vec::new();
+    temporary.rewind()?;
+    temporary.read_to_end(&mut there)?;
+    if there != bytes {
+        return Err(io::Error::other(format!("{} of {} bytes arrived", there.len(), bytes.len())));
+    }
     temporary.persist(path).map_err(|e| e.error)?;
-    sync_dir(dir)
+    sync_dir(parent(path))
 }
 
 /// Makes `dir` and its parents with `mode`, each made durable in its own parent.

@@ -15,13 +15,17 @@ pub mod landing;
 pub mod libc;
 pub mod lock;
 pub mod machine;
+pub mod mounts;
 pub mod net;
+pub mod packages;
 pub mod process;
 pub mod say;
 pub mod signals;
 pub mod systemd;
 mod terminal;
 pub mod tool;
+pub mod trust;
+pub mod users;
 
 /// The machine: where its state, its locks and its tools are.
 ///

@@ -89,6 +89,16 @@ pub fn executable(host: &Host, pid: u32) -> io::Result<Running> {
     Ok(Running { file, path, deleted })
 }
 
+/// The text of `/proc/PID/status` (proc(5)).
+pub fn status(host: &Host, pid: u32) -> io::Result<String> {
+    fs::read_to_string(host.path(format!("/proc/{pid}/status")))
+}
+
+/// Whether executing `file` gives no privileges: it is on a mount with `nosuid` (mount(8)).
+pub fn is_nosuid(file: &impl AsFd) -> io::Result<bool> {
+    Ok(rustix::fs::fstatvfs(file)?.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID))
+}
+
 /// `path` as process `pid` sees it: through its own root and mounts.
 #[must_use]
 pub fn seen_by(host: &Host, pid: u32, path: &Path) -> PathBuf {

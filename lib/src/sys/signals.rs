@@ -1,4 +1,7 @@
-//! Signals held back while a change must not be torn.
+//! Signals held back while a change must not be torn, and the one that is never to end a tool.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
@@ -16,6 +19,13 @@ pub fn endings() -> SigSet {
     ]
     .into_iter()
     .collect()
+}
+
+/// Lets a write that is longer than the limit of `ulimit -f` fail (EFBIG) instead of ending the process (setrlimit(2)).
+/// A handler, not "ignore": what this process runs gets the default back.
+pub fn outlive_file_size_limit() {
+    // Fails only for a signal that can't be caught.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }
 
 /// Holds [`endings`] back in this thread for as long as it lives; one that came meanwhile is delivered after.

@@ -1,5 +1,6 @@
 //! The words of the trade, pure: no file, no process, no clock.
 
+pub mod acl;
 pub mod digest;
 pub mod duration;
 pub mod elf;
@@ -9,6 +10,7 @@ pub mod member;
 pub mod minisign;
 pub mod name;
 pub mod pattern;
+pub mod privileges;
 pub mod proof;
 pub mod release;
 pub mod size;

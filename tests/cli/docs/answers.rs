@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use serde_json::Value;
+use serde_json::{Value, json};
 use upswap::words::digest::Digest;
 
 use super::pages::PAGES;
@@ -83,6 +83,8 @@ impl Host {
 /// The members of `value`, each by its way there: `files[].stored[].name`.
 fn members(way: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
+        // The page says that it is the record of fetch and verify.
+        Value::Object(_) if way.ends_with(".origin") => {}
         Value::Object(object) => {
             for (key, value) in object {
                 // The page says "like back", and of the verdicts in it that svc-wait(1) tells of them.
@@ -199,7 +201,17 @@ fn rollback_prints_what_its_page_says() {
     host.answers(1, &["runed"]);
     host.first("swapbin", &[&first, &runed]);
     host.first("swapbin", &["--trial", &second, &runed]);
+    // What only a chain with a store, a service and a capability leaves.
+    let record = host.path("var/lib/upswap/runed/state.json");
+    let before = fs::read_to_string(&record).unwrap();
+    let mut more: Value = serde_json::from_str(&before).unwrap();
+    more["failed"] = json!([{ "programs": {}, "version": "v0", "why": "crashed", "time": 0 }]);
+    more["generations"][0]["files"][&runed]["capabilities"] = json!("cap_net_bind_service=ep");
+    more["generations"][0]["files"][&runed]["origin"] = json!({ "schema": 1, "source": "", "version": "v0", "asset": "", "digest": Digest::of(b"").to_string(), "time": 0 });
+    fs::write(&record, more.to_string()).unwrap();
     host.answers(0, &["--list", "runed"]);
+    fs::write(&record, before).unwrap();
+    host.answers(0, &["--current", "runed"]);
     host.answers(0, &["-n", "--pending"]);
     host.answers(0, &["--pending", "--boot"]);
     host.first("swapbin", &[&second, &runed]);
@@ -212,5 +224,7 @@ fn rollback_prints_what_its_page_says() {
     host.answers(7, &["--guard", "other", "--", "sh", "-c", "exit 7"]);
     host.answers(5, &["--guard", "other", "--", "sh", "-c", &format!("{swap}; exit 7")]);
     host.answers(0, &["--guard", "other", "--", "sh", "-c", &swap]);
+    host.answers(0, &["--prune"]);
+    host.answers(0, &["--forget", "other"]);
     host.matches_its_page();
 }

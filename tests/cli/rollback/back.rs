@@ -38,6 +38,14 @@ fn a_wrong_command_line_is_one_line_and_2() {
         &["--list", "-n"],
         &["--pending", "--lock-wait", "1"],
         &["runed", "--", "true"],
+        &["--current"],
+        &["--current", "runed", "-n"],
+        &["--prune", "--to", "1"],
+        &["runed", "--keep", "1"],
+        &["--prune", "--keep", "0"],
+        &["--forget"],
+        &["--forget", "runed", "--no-restart"],
+        &["runed", "--boot"],
     ] {
         let ran = host.rollback(arguments);
         assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{ran:?}");

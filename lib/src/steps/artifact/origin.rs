@@ -57,6 +57,6 @@ impl Origin {
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        durable::replace(path, &text, 0o644)
+        durable::replace_shared(path, &text, 0o644)
     }
 }

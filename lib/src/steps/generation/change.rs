@@ -13,6 +13,7 @@ use super::error::GenerationError;
 use super::record::Dest;
 use super::stage::Staged;
 use crate::sys::durable::{parent, sync_dir};
+use crate::sys::intake;
 use crate::sys::signals::Held;
 
 /// One path's change: a file that waits beside it, or nothing when the path is to go away.
@@ -54,13 +55,21 @@ pub(super) fn carry_out(mut moves: Vec<Move>, way: Way) -> Result<(), (PathBuf, 
         result.map_err(|e| (dest.to_path_buf(), e))?;
     }
     drop(held);
-    sync_folders(pairs.iter().map(|(_, dest)| *dest)).map_err(|e| (parent(pairs[0].1).to_owned(), e))
+    sync_folders(pairs.iter().map(|(_, dest)| *dest))
 }
 
-/// Makes the names in the folders of `paths` durable, each folder once.
-pub(super) fn sync_folders<'p>(paths: impl IntoIterator<Item = &'p Path>) -> io::Result<()> {
+/// Makes the names in the folders of `paths` durable, each folder once. One that is gone has none.
+pub(super) fn sync_folders<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<(), (PathBuf, io::Error)> {
     let folders: BTreeSet<_> = paths.into_iter().map(parent).collect();
-    folders.into_iter().try_for_each(sync_dir)
+    folders.into_iter().try_for_each(|folder| match sync_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err((folder.to_owned(), e)),
+        _ => Ok(()),
+    })
+}
+
+/// Makes the file at `path` durable. Its name is its folder's ([`sync_folders`]).
+pub(super) fn sync_file(path: &Path) -> io::Result<()> {
+    intake::open_regular(path)?.sync_all()
 }
 
 /// Makes `link` one more name of `file`'s inode, in place of whatever had that name.

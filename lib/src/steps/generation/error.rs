@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::record::{Dest, FileState, Id, Record};
 use crate::sys::attrs::AttrError;
+use crate::sys::clock;
 use crate::sys::lock::LockError;
 use crate::sys::systemd::SystemdError;
 use crate::words::digest::Digest;
@@ -54,6 +56,18 @@ pub enum GenerationError {
         /// What is missing, and what to do.
         why: String,
     },
+    /// The very version was tried before and found unhealthy; nothing was changed.
+    #[error("{name}: {version} was found unhealthy at {when}: {why}; to try it again all the same, say --retry-failed")]
+    FailedBefore {
+        /// The NAME.
+        name: String,
+        /// Its version, or what stands for one.
+        version: String,
+        /// When, RFC 3339.
+        when: String,
+        /// What was found.
+        why: String,
+    },
     /// The command line asks for what can't be.
     #[error("{0}")]
     Usage(String),
@@ -86,6 +100,18 @@ pub enum GenerationError {
         generation: u64,
         /// Why.
         source: Box<GenerationError>,
+    },
+    /// What was to be removed is removed in part.
+    #[error("{path}: it can't be removed: {source}; what is before it is removed, go on: rollback {again} {name}", path = path.display())]
+    HalfRemoved {
+        /// The NAME.
+        name: String,
+        /// The path it stopped at.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+        /// The option it was asked for by.
+        again: &'static str,
     },
     /// The change is made, and a power cut could still undo it.
     #[error("{path}: the change is made, but its folder could not be made durable: {source}; make it so: sync", path = path.display())]
@@ -122,13 +148,28 @@ impl GenerationError {
     }
 }
 
+impl Record {
+    /// Refuses to make generation `base` with the `new` files in it a version that failed before.
+    pub(super) fn refuse_failed(&self, base: Id, new: &[(Dest, FileState)]) -> Result<(), GenerationError> {
+        let Some(failed) = self.failed_before(base, new) else { return Ok(()) };
+        Err(GenerationError::FailedBefore {
+            name: self.name.clone(),
+            version: failed.version.clone().unwrap_or_else(|| "this version".to_owned()),
+            when: clock::rfc3339(failed.time),
+            why: failed.why.clone(),
+        })
+    }
+}
+
 impl Coded for GenerationError {
     fn exit(&self) -> Exit {
         match self {
             Self::Io { .. } | Self::Attrs { .. } | Self::Record { .. } => Exit::CouldNot,
-            Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } => Exit::No,
+            Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } | Self::FailedBefore { .. } => Exit::No,
             Self::Usage(_) => Exit::Usage,
-            Self::Torn { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } => Exit::Changed,
+            Self::Torn { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } | Self::HalfRemoved { .. } => {
+                Exit::Changed
+            }
             Self::Lock(e) => e.exit(),
             Self::Systemd(e) => e.exit(),
         }

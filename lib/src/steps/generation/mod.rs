@@ -6,8 +6,11 @@ mod change;
 pub mod error;
 pub mod exchange;
 pub mod record;
+pub mod refuse;
+mod room;
 pub mod set;
 pub mod stage;
 pub mod swap;
+pub mod upkeep;
 
 pub use error::GenerationError;

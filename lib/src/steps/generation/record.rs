@@ -1,21 +1,24 @@
 //! What is on disk of a NAME: its generations, which one is in place, and the trial that is open, if any.
 //!
 //! `<state>/NAME/state.json` is replaced as a whole, so it is always one of the states below. The questions to the history
-//! are pure; reading and writing are at the end.
+//! are pure; [`disk`] reads and writes.
+
+mod dest;
+mod disk;
+mod failed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use fs_err as fs;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use crate::steps::artifact::origin::Origin;
-use crate::sys::{Host, durable};
 use crate::words::digest::Digest;
 use crate::words::proof::Proof;
+
+pub use dest::Dest;
+pub use disk::{folder, names, path, read, write};
+pub use failed::Failed;
 
 /// The number of a generation of one NAME. Numbers only grow and are never used twice.
 pub type Id = u64;
@@ -43,6 +46,9 @@ pub struct Record {
     pub keep: usize,
     /// The history, oldest first.
     pub generations: Vec<Generation>,
+    /// The versions that were found unhealthy, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
     /// The trial that is open: the write-ahead mark. It is on disk before the first rename and goes last.
     pub trial: Option<Trial>,
 }
@@ -130,8 +136,38 @@ pub struct Trial {
     pub folders: BTreeMap<Dest, u64>,
     /// Each unit as it was when the trial was opened.
     pub before: BTreeMap<String, UnitBefore>,
-    /// What was last found of each unit: `None` is healthy.
-    pub verdicts: BTreeMap<String, Option<String>>,
+    /// What was last found of each unit.
+    pub verdicts: BTreeMap<String, Finding>,
+}
+
+/// What was found of a unit on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it says of the generation.
+    pub judged: Judged,
+    /// The verdict: its name and its evidence.
+    pub text: String,
+}
+
+impl Trial {
+    /// What the verdicts say of the generation on trial, all units taken together.
+    #[must_use]
+    pub fn judged(&self) -> Judged {
+        let mut found = self.verdicts.values().map(|finding| &finding.judged);
+        let unhealthy = found.clone().find(|judged| matches!(judged, Judged::Unhealthy(_)));
+        match unhealthy {
+            Some(unhealthy) => unhealthy.clone(),
+            None if !self.verdicts.is_empty() && found.all(|judged| *judged == Judged::Proven) => Judged::Proven,
+            None => Judged::Unproven,
+        }
+    }
+
+    /// The first unit that was not found healthy, and how it was found.
+    #[must_use]
+    pub fn unhealthy(&self) -> Option<String> {
+        let (unit, finding) = self.verdicts.iter().find(|(_, finding)| finding.judged != Judged::Proven)?;
+        Some(format!("{unit}: {}", finding.text))
+    }
 }
 
 /// A unit before anything was changed.
@@ -232,13 +268,16 @@ impl Record {
         }
         kept.extend(self.last_proven(None).map(|g| g.id));
         kept.extend(also);
-        let backups = |generations: &[Generation]| -> BTreeSet<PathBuf> {
-            let files = generations.iter().flat_map(|g| &g.files);
-            files.filter_map(|(dest, state)| Some(dest.backup(state.as_ref()?.born))).collect()
-        };
-        let all = backups(&self.generations);
+        let all = self.backups();
         self.generations.retain(|g| kept.contains(&g.id));
-        all.difference(&backups(&self.generations)).cloned().collect()
+        all.difference(&self.backups()).cloned().collect()
+    }
+
+    /// The backups that the recorded generations need.
+    #[must_use]
+    pub fn backups(&self) -> BTreeSet<PathBuf> {
+        let files = self.generations.iter().flat_map(|g| &g.files);
+        files.filter_map(|(dest, state)| Some(dest.backup(state.as_ref()?.born))).collect()
     }
 }
 
@@ -268,150 +307,11 @@ impl Generation {
     }
 }
 
-/// The path of a managed file, absolute, its folder's symlinks resolved.
-///
-/// Written to JSON as text in which a backslash and every byte that is not UTF-8 stand as `\xNN`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Dest(PathBuf);
-
-impl Dest {
-    /// A path that is known to be absolute and resolved.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        Self(path)
-    }
-
-    /// The path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// The hard link that keeps this file as it was in the generation it was born in.
-    #[must_use]
-    pub fn backup(&self, born: Id) -> PathBuf {
-        self.sibling(&format!("upswap-{born}"))
-    }
-
-    /// The hard link to the last proven file: what `rollback PATH` needs and nothing else.
-    #[must_use]
-    pub fn bak(&self) -> PathBuf {
-        self.sibling("bak")
-    }
-
-    /// Where the new file waits for its rename. A fixed name: what a killed run left is found and swept by the next.
-    #[must_use]
-    pub fn staged(&self) -> PathBuf {
-        self.sibling("upswap-new")
-    }
-
-    /// Where a file that somebody put here by hand is kept when the way back replaces it.
-    #[must_use]
-    pub fn kept_aside(&self, time: u64) -> PathBuf {
-        self.sibling(&format!("upswap-kept-{time}"))
-    }
-
-    /// `.FILE.SUFFIX` beside the file.
-    #[must_use]
-    pub fn sibling(&self, suffix: &str) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(self.0.file_name().unwrap_or_default());
-        name.push(".");
-        name.push(suffix);
-        self.0.with_file_name(name)
-    }
-
-    /// Whether this is a unit file or a drop-in, which goes in after the binaries and out before them. It is one by its
-    /// folder too (`/etc/systemd/system`, `~/.config/systemd/user`): a program may be called `x.service` elsewhere.
-    #[must_use]
-    pub fn is_unit(&self) -> bool {
-        let extension = self.0.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        let in_units = self.0.components().any(|c| c.as_os_str() == "systemd");
-        in_units && matches!(extension, "service" | "socket" | "timer" | "path" | "target" | "mount" | "conf")
-    }
-}
-
-impl Serialize for Dest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::new();
-        for chunk in self.0.as_os_str().as_bytes().utf8_chunks() {
-            text.push_str(&chunk.valid().replace('\\', "\\x5c"));
-            text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
-        }
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Dest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut parts = text.split("\\x");
-        let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-        for part in parts {
-            let bad = || de::Error::custom(format!("'{text}' is not a path"));
-            let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).ok_or_else(bad)?;
-            bytes.push(byte);
-            bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
-        }
-        Ok(Self(OsString::from_vec(bytes).into()))
-    }
-}
-
-/// Where the record of `name` is.
-#[must_use]
-pub fn path(host: &Host, name: &str) -> PathBuf {
-    host.state().join(name).join("state.json")
-}
-
-/// Reads the record of `name`; `None` when there is none. A record of a newer form is refused, not guessed at.
-pub fn read(host: &Host, name: &str) -> io::Result<Option<Record>> {
-    let path = path(host, name);
-    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
-    match fs::read(&path) {
-        Ok(bytes) => {
-            let form: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-            if form.get("schema").and_then(serde_json::Value::as_u64) != Some(Record::SCHEMA.into()) {
-                return Err(bad("made by another version of upswap; use that version".into()));
-            }
-            serde_json::from_value(form).map(Some).map_err(|e| bad(e.to_string()))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// Makes `record` the record of its name, durably: it is on disk when this returns.
-pub fn write(host: &Host, record: &Record) -> io::Result<()> {
-    let path = path(host, &record.name);
-    durable::make_dirs(durable::parent(&path), 0o755)?;
-    let mut text = serde_json::to_vec_pretty(record)?;
-    text.push(b'\n');
-    durable::replace(&path, &text, 0o644)
-}
-
-/// The names that have a record on this host, sorted.
-pub fn names(host: &Host) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(host.state()) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        if let Ok(name) = entry?.file_name().into_string()
-            && path(host, &name).is_file()
-        {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(born: Id, version: &str) -> FileState {
+    pub(super) fn file(born: Id, version: &str) -> FileState {
         let origin = Origin {
             schema: 1,
             source: "gh:o/r".into(),
@@ -435,7 +335,7 @@ mod tests {
     }
 
     /// Generations 1, 2, … of one file, each replacing the one before.
-    fn history(verdicts: &[Judged]) -> Record {
+    pub(super) fn history(verdicts: &[Judged]) -> Record {
         let mut record = Record {
             schema: 1,
             name: "runed".into(),
@@ -445,6 +345,7 @@ mod tests {
             arrived: Arrived::Swap,
             keep: 3,
             generations: vec![],
+            failed: vec![],
             trial: None,
         };
         for (id, verdict) in (1..).zip(verdicts) {
@@ -460,7 +361,7 @@ mod tests {
         record
     }
 
-    fn bad() -> Judged {
+    pub(super) fn bad() -> Judged {
         Judged::Unhealthy("crashed".into())
     }
 
@@ -518,14 +419,5 @@ mod tests {
         let gone = record.prune(None);
         assert!(!gone.contains(&PathBuf::from("/usr/local/bin/.runed.upswap-1")), "{gone:?}");
         assert_eq!(gone.len(), 2);
-    }
-
-    #[test]
-    fn a_path_of_any_bytes_comes_back_from_json() {
-        for bytes in [&b"/a/b\xff\\x41\xc3"[..], b"/usr/local/bin/runed", "/é\\".as_bytes()] {
-            let dest = Dest::new(OsString::from_vec(bytes.to_vec()).into());
-            let text = serde_json::to_string(&dest).unwrap();
-            assert_eq!(serde_json::from_str::<Dest>(&text).unwrap(), dest, "{text}");
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! under the lock ([`open`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use fs_err as fs;
 
 use super::change::{self, Way};
 use super::error::GenerationError;
-use super::record::{self, Arrived, Dest, FileState, Generation, Id, Judged, Record, Trial, UnitBefore};
+use super::record::{self, Arrived, Dest, FileState, Finding, Generation, Id, Judged, Record, Trial, UnitBefore};
 use super::stage::{Staged, in_place};
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
@@ -23,6 +23,7 @@ use crate::words::name::Name;
 use crate::words::proof::Proof;
 
 mod home;
+mod upkeep;
 
 /// How long a tool waits for another tool of the same chain to end its own change.
 const TURN: Duration = Duration::from_secs(30);
@@ -61,6 +62,8 @@ pub struct Brings {
     pub units: Vec<String>,
     /// How many generations to keep from now on.
     pub keep: Option<usize>,
+    /// Take a version that was found unhealthy once more.
+    pub retry_failed: bool,
     /// The trial it opens is for an operator to end, not for a guard.
     pub by_hand: bool,
 }
@@ -96,6 +99,7 @@ pub fn open<'h>(host: &'h Host, name: &Name, _lock: &Lock) -> Result<Opened<'h>,
         arrived: Arrived::Found,
         keep: record::KEEP,
         generations: Vec::new(),
+        failed: Vec::new(),
         trial: None,
     });
     Ok(match record.trial.take() {
@@ -120,6 +124,18 @@ impl<S> Set<'_, S> {
     fn files_of(&self, id: Id) -> BTreeMap<Dest, Option<FileState>> {
         self.record.generation(id).map(|g| g.files.clone()).unwrap_or_default()
     }
+
+    /// Whether `.FILE.bak` is a file that this set had at `dest`, not one of other hands.
+    fn is_bak_ours(&self, dest: &Dest) -> bool {
+        let bak = dest.bak();
+        let backups =
+            self.record.generations.iter().filter_map(|g| Some(dest.backup(g.files.get(dest)?.as_ref()?.born)));
+        if backups.into_iter().any(|backup| change::same_inode(&backup, &bak)) {
+            return true;
+        }
+        let there = in_place(&Dest::new(bak));
+        there.is_ok_and(|there| there.is_some_and(|there| self.record.knows(dest, &there.digest)))
+    }
 }
 
 impl<'h> Set<'h, Settled> {
@@ -133,6 +149,7 @@ impl<'h> Set<'h, Settled> {
         brings: &Brings,
         say: &Say,
     ) -> Result<Set<'h, OnTrial>, GenerationError> {
+        make_old_durable(&staged)?;
         self.note_what_is_there(&staged, say)?;
         let before = self.record.clone();
         let home = self.record.current;
@@ -145,7 +162,7 @@ impl<'h> Set<'h, Settled> {
         };
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
         set.state.0.by_hand = brings.by_hand;
-        set.take_in(&staged, brings);
+        set.take_in(&staged, brings)?;
         set.write()?;
         match set.put_in_place(staged, &BTreeSet::new(), say) {
             Ok(()) => Ok(set),
@@ -273,6 +290,7 @@ impl<'h> Set<'h, OnTrial> {
     /// Adds more files to the generation on trial: several swaps under one guard are one change.
     #[must_use = "commit it or take it back"]
     pub fn join(mut self, staged: Vec<Staged>, brings: &Brings, say: &Say) -> Result<Self, GenerationError> {
+        make_old_durable(&staged)?;
         let (generation, home) = (self.trial().generation, self.trial().home);
         let mut again = BTreeSet::new();
         let now = self.files_of(generation);
@@ -295,7 +313,11 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         self.record.units.extend(brings.units.iter().cloned());
-        self.take_in(&staged, brings);
+        self.take_in(&staged, brings)?;
+        if !staged.is_empty() {
+            // They speak of the files as they were until now.
+            self.state.0.verdicts.clear();
+        }
         self.write()?;
         match self.put_in_place(staged, &again, say) {
             Ok(()) => Ok(self),
@@ -324,29 +346,26 @@ impl<'h> Set<'h, OnTrial> {
         self.write()
     }
 
-    /// Remembers what was found of a unit: `None` is healthy, otherwise why not.
-    pub fn note_verdict(&mut self, unit: &str, unhealthy: Option<String>) -> Result<(), GenerationError> {
-        self.state.0.verdicts.insert(unit.to_owned(), unhealthy);
+    /// Remembers what was found of a unit.
+    pub fn note_verdict(&mut self, unit: &str, found: Finding) -> Result<(), GenerationError> {
+        self.state.0.verdicts.insert(unit.to_owned(), found);
         self.write()
     }
 
     /// Ends the trial with its generation in place: proven when every verdict of the trial was healthy, and there was one.
     #[must_use = "the set is settled"]
     pub fn commit(mut self, say: &Say) -> Result<Set<'h, Settled>, GenerationError> {
-        let verdicts = &self.trial().verdicts;
-        let proven = !verdicts.is_empty() && verdicts.values().all(Option::is_none);
         let id = self.trial().generation;
-        let unhealthy = verdicts.values().flatten().next().cloned();
-        if let Some(generation) = self.record.generation_mut(id) {
-            match unhealthy {
-                Some(why) => generation.verdict = Judged::Unhealthy(why),
-                None if proven => generation.verdict = Judged::Proven,
-                None => {}
-            }
+        let judged = self.trial().judged();
+        if let Some(generation) = self.record.generation_mut(id)
+            && judged != Judged::Unproven
+        {
+            generation.verdict = judged;
         }
         self.record.current = id;
         self.record.arrived = Arrived::Swap;
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
+        self.record.learn(id, clock::now());
         let gone = self.record.prune(None);
         let set = self.settled()?;
         discard(&gone, say);
@@ -358,9 +377,13 @@ impl<'h> Set<'h, OnTrial> {
         Ok(set)
     }
 
-    /// Enters the staged files into the generation on trial.
-    fn take_in(&mut self, staged: &[Staged], brings: &Brings) {
+    /// Enters the staged files into the generation on trial, unless that makes it one that failed before.
+    fn take_in(&mut self, staged: &[Staged], brings: &Brings) -> Result<(), GenerationError> {
         let id = self.trial().generation;
+        let new: Vec<_> = staged.iter().map(|s| (s.dest.clone(), s.state.clone())).collect();
+        if !brings.retry_failed {
+            self.record.refuse_failed(id, &new)?;
+        }
         self.state.0.folders.extend(staged.iter().filter_map(|s| folder_of(&s.dest)));
         if let Some(generation) = self.record.generation_mut(id) {
             for s in staged {
@@ -370,6 +393,7 @@ impl<'h> Set<'h, OnTrial> {
         if let Some(keep) = brings.keep {
             self.record.keep = keep;
         }
+        Ok(())
     }
 
     /// Links the old files for the way back, then renames the new ones into place. What this trial put in place before
@@ -394,11 +418,7 @@ impl<'h> Set<'h, OnTrial> {
                 self.move_bak(&s.dest, say)?;
             }
         }
-        let paths: Vec<_> = staged.iter().map(|s| s.dest.clone()).collect();
-        change::sync_folders(paths.iter().map(Dest::path)).map_err(GenerationError::io(
-            paths.first().map_or(Path::new("/"), Dest::path),
-            "its folder can't be made durable",
-        ))?;
+        change::sync_folders(staged.iter().map(|s| s.dest.path())).map_err(not_durable)?;
         let moves = change::moves_of(&staged);
         let carried = change::carry_out(moves, Way::Forward);
         staged.iter_mut().filter(|s| !s.path().exists()).for_each(Staged::renamed);
@@ -419,18 +439,6 @@ impl<'h> Set<'h, OnTrial> {
         change::link_over(dest.path(), &bak)
     }
 
-    /// Whether `.FILE.bak` is a file that this set had at `dest`, not one of other hands.
-    fn is_bak_ours(&self, dest: &Dest) -> bool {
-        let bak = dest.bak();
-        let backups =
-            self.record.generations.iter().filter_map(|g| Some(dest.backup(g.files.get(dest)?.as_ref()?.born)));
-        if backups.into_iter().any(|backup| change::same_inode(&backup, &bak)) {
-            return true;
-        }
-        let there = in_place(&Dest::new(bak));
-        there.is_ok_and(|there| there.is_some_and(|there| self.record.knows(dest, &there.digest)))
-    }
-
     /// The error of a change that stopped in the middle and could not be taken back here.
     fn torn(&self, error: GenerationError) -> GenerationError {
         match error {
@@ -446,6 +454,19 @@ impl<'h> Set<'h, OnTrial> {
 fn folder_of(dest: &Dest) -> Option<(Dest, u64)> {
     let folder = dest.path().parent()?;
     Some((Dest::new(folder.to_owned()), fs::metadata(folder).ok()?.ino()))
+}
+
+/// Makes the files that are to be replaced durable: the way back stands on them, and other hands may have written them a moment ago.
+fn make_old_durable(staged: &[Staged]) -> Result<(), GenerationError> {
+    let old: Vec<&Path> = staged.iter().filter(|s| s.old.is_some()).map(|s| s.dest.path()).collect();
+    for path in &old {
+        change::sync_file(path).map_err(GenerationError::io(path, "it can't be made durable for the way back"))?;
+    }
+    change::sync_folders(old).map_err(not_durable)
+}
+
+fn not_durable((path, source): (PathBuf, io::Error)) -> GenerationError {
+    GenerationError::Io { path, what: "this folder can't be made durable", source }
 }
 
 /// Removes backups that no kept generation needs. What was settled stands; one that can't be removed is litter, not a failure.

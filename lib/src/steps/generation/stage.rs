@@ -1,20 +1,22 @@
 //! Staging: the new file, whole and with all its metadata, beside the one it will replace. All slow work is here.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{Group, User};
 
 use super::error::GenerationError;
 use super::record::{Dest, FileState, Id};
-use crate::steps::artifact::store::Store;
-use crate::sys::attrs::{Attrs, CAPABILITY};
+use super::refuse::{self, Allow};
+use super::room::reserve;
+use crate::steps::artifact::store::{Store, Stored};
+use crate::sys::attrs::{Attrs, left_behind};
 use crate::sys::durable::parent;
 use crate::sys::say::Say;
 use crate::sys::{Host, intake};
@@ -55,6 +57,10 @@ pub struct InPlace {
     pub attrs: Attrs,
     /// Its length in bytes.
     pub size: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// Its attributes that are not carried to another file.
+    pub stays: Vec<OsString>,
     stamp: Stamp,
 }
 
@@ -141,11 +147,14 @@ pub fn in_place(dest: &Dest) -> Result<Option<InPlace>, GenerationError> {
         Ok(_) => {}
     }
     let file = open_regular(path)?;
-    let attrs = Attrs::of(&file).map_err(|source| GenerationError::Attrs { path: path.to_owned(), source })?;
+    let unread = |source| GenerationError::Attrs { path: path.to_owned(), source };
+    let attrs = Attrs::of(&file).map_err(unread)?;
+    let stays = left_behind(&file).map_err(unread)?;
     // The stamp before the bytes: what is written meanwhile makes it old.
-    let stamp = file.metadata().map(|meta| stamp(&meta)).map_err(GenerationError::io(path, "it can't be looked at"))?;
+    let meta = file.metadata().map_err(GenerationError::io(path, "it can't be looked at"))?;
+    let stamp = stamp(&meta);
     let (digest, size) = Digest::of_reader(&file).map_err(GenerationError::io(path, "it can't be read"))?;
-    Ok(Some(InPlace { digest, attrs, size, stamp }))
+    Ok(Some(InPlace { digest, attrs, size, links: meta.nlink(), stays, stamp }))
 }
 
 fn stamp(meta: &Metadata) -> Stamp {
@@ -159,104 +168,174 @@ impl InPlace {
         fs::symlink_metadata(dest.path()).is_ok_and(|meta| stamp(&meta) == self.stamp)
     }
 
+    /// Whether `meta` is of this very file.
+    #[must_use]
+    pub fn is_inode(&self, meta: &Metadata) -> bool {
+        (self.stamp.0, self.stamp.1) == (meta.dev(), meta.ino())
+    }
+
     /// How the record describes it, born in generation `born`.
     #[must_use]
     pub fn state(&self, born: Id) -> FileState {
-        FileState {
-            digest: self.digest,
-            size: self.size,
-            mode: self.attrs.mode,
-            uid: self.attrs.uid,
-            gid: self.attrs.gid,
-            capabilities: self.attrs.capability.as_deref().map(FileCaps::describe),
-            born,
-            verified: false,
-            origin: None,
-        }
+        described(self.digest, self.size, &self.attrs, born)
     }
 }
 
-/// Copies `source` beside `dest` with all metadata, durable and closed. `None` when `dest` is already that file.
-///
-/// A file of the store must have the bytes that its path promises; they are hashed as they lie beside `dest`, so it does
-/// not matter what happened to them on the way.
-pub fn stage(
+/// A file that is to go to its DEST: looked at, not refused, nothing written yet.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where it will be.
+    pub dest: Dest,
+    source: PathBuf,
+    input: File,
+    old: Option<InPlace>,
+    attrs: Attrs,
+    stored: Option<Stored>,
+}
+
+/// A new file beside its DEST, empty, its space its own.
+#[derive(Debug)]
+pub struct Reserved {
+    ready: Ready,
+    output: File,
+    waiting: Waiting,
+}
+
+/// Looks at `source` and at `dest`, and refuses what must not be replaced. `None` when `dest` is already that file.
+pub fn examine(
     host: &Host,
     source: &Path,
     dest: &Dest,
     wanted: &Wanted,
+    allow: &[Allow],
     say: &Say,
-) -> Result<Option<Staged>, GenerationError> {
+) -> Result<Option<Ready>, GenerationError> {
     let stored = Store::of(host).lookup(source).map_err(GenerationError::io(source, "the store's record of it"))?;
     let mut input = open_regular(source)?;
     let old = in_place(dest)?;
+    let attrs = attrs_for(dest, old.as_ref(), wanted, &mut input)?;
     if let Some(old) = &old
-        && already(&mut input, dest, old, wanted)?
+        && already(&input, dest, old, &attrs)?
     {
         say.detail(format_args!("{} is already this file", dest.path().display()));
         return Ok(None);
     }
-    let staged = dest.staged();
-    sweep(&staged)?;
-
-    let mut output = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(&staged)
-        .map_err(GenerationError::io(&staged, "the new file can't be made"))?;
-    let waiting = Waiting(Some(staged.clone()));
-    let digest =
-        copy(&mut input, &mut output).map_err(GenerationError::io(&staged, "the new file can't be written"))?;
-    if let Some(stored) = &stored
-        && stored.digest != digest
-    {
-        return Err(GenerationError::Altered { path: source.to_owned(), found: digest });
+    refuse::dest(host, dest, old.as_ref(), &attrs, allow, say)?;
+    if let Some(old) = old.as_ref().filter(|old| !old.stays.is_empty()) {
+        let stays: Vec<_> = old.stays.iter().map(|name| name.to_string_lossy()).collect();
+        say.note(format_args!(
+            "{}: {} is of the old file alone and not carried to the new one",
+            dest.path().display(),
+            stays.join(", ")
+        ));
     }
-
-    let attrs = attrs_for(dest, old.as_ref(), wanted, &mut output)?;
-    let carry = |source| GenerationError::Attrs { path: dest.path().to_owned(), source };
-    attrs.set_on(&output).map_err(carry)?;
-    output.sync_all().map_err(GenerationError::io(&staged, "the new file can't be made durable"))?;
-    let meta = output.metadata().map_err(GenerationError::io(&staged, "the new file can't be looked at"))?;
-    let new = InPlace { digest, size: meta.size(), attrs, stamp: stamp(&meta) };
-    let state = FileState { verified: stored.is_some(), origin: stored.and_then(|s| s.origin), ..new.state(0) };
-    Ok(Some(Staged { dest: dest.clone(), state, old, waiting }))
+    input.rewind().map_err(GenerationError::io(source, "it can't be read"))?;
+    Ok(Some(Ready { dest: dest.clone(), source: source.to_owned(), input, old, attrs, stored }))
 }
 
-/// Whether [`stage`] would stage a file, and then whether that is a verified one; `None` when `dest` is already `source`.
-pub fn would_stage(host: &Host, source: &Path, dest: &Dest, wanted: &Wanted) -> Result<Option<bool>, GenerationError> {
-    let stored = Store::of(host).lookup(source).map_err(GenerationError::io(source, "the store's record of it"))?;
-    let mut input = open_regular(source)?;
-    let old = in_place(dest)?;
-    if let Some(old) = &old
-        && already(&mut input, dest, old, wanted)?
-    {
-        return Ok(None);
+impl Ready {
+    /// Whether the store of verified files promises its bytes.
+    #[must_use]
+    pub fn verified(&self) -> bool {
+        self.stored.is_some()
     }
-    attrs_for(dest, old.as_ref(), wanted, &mut input)?;
-    input.rewind().map_err(GenerationError::io(source, "it can't be read"))?;
-    let (digest, _) = Digest::of_reader(&input).map_err(GenerationError::io(source, "it can't be read"))?;
-    match stored {
-        Some(stored) if stored.digest != digest => {
-            Err(GenerationError::Altered { path: source.to_owned(), found: digest })
+
+    /// How many bytes it has.
+    pub fn size(&self) -> Result<u64, GenerationError> {
+        let meta = self.input.metadata().map_err(GenerationError::io(&self.source, "it can't be looked at"))?;
+        Ok(meta.size())
+    }
+
+    /// Reads it all for a dry run: a file of the store must have the bytes that its path promises.
+    pub fn read(&self) -> Result<FileState, GenerationError> {
+        let (digest, size) =
+            Digest::of_reader(&self.input).map_err(GenerationError::io(&self.source, "it can't be read"))?;
+        self.promised(digest)?;
+        Ok(described(digest, size, &self.attrs, 0))
+    }
+
+    /// Makes the file beside DEST and takes the space that it will need.
+    pub fn reserve(self) -> Result<Reserved, GenerationError> {
+        let staged = self.dest.staged();
+        sweep(&staged)?;
+        let output = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&staged)
+            .map_err(GenerationError::io(&staged, "the new file can't be made"))?;
+        let waiting = Waiting(Some(staged.clone()));
+        let size = self.size()?;
+        reserve(&output, size).map_err(GenerationError::io(&staged, "there is no room for the new file"))?;
+        Ok(Reserved { ready: self, output, waiting })
+    }
+
+    fn promised(&self, digest: Digest) -> Result<(), GenerationError> {
+        match &self.stored {
+            Some(stored) if stored.digest != digest => {
+                Err(GenerationError::Altered { path: self.source.clone(), found: digest })
+            }
+            _ => Ok(()),
         }
-        stored => Ok(Some(stored.is_some())),
+    }
+}
+
+impl Reserved {
+    /// Copies the bytes and gives them all metadata, durable and closed.
+    ///
+    /// A file of the store must have the bytes that its path promises; they are hashed as they lie beside DEST, so it does
+    /// not matter what happened to them on the way. Its time of modification is that of FILE: when these bytes were made.
+    pub fn stage(self) -> Result<Staged, GenerationError> {
+        let Self { mut ready, mut output, waiting } = self;
+        let staged = ready.dest.staged();
+        let digest = copy(&mut ready.input, &mut output)
+            .map_err(GenerationError::io(&staged, "the new file can't be written"))?;
+        ready.promised(digest)?;
+        let made = ready.input.metadata().and_then(|meta| meta.modified());
+        let made = made.map_err(GenerationError::io(&ready.source, "it can't be looked at"))?;
+        // Before the owner changes: only an owner may set times.
+        output.set_modified(made).map_err(GenerationError::io(&staged, "its time of modification can't be set"))?;
+        let carry = |source| GenerationError::Attrs { path: ready.dest.path().to_owned(), source };
+        ready.attrs.set_on(&output).map_err(carry)?;
+        output.sync_all().map_err(GenerationError::io(&staged, "the new file can't be made durable"))?;
+        let size = output.metadata().map_err(GenerationError::io(&staged, "the new file can't be looked at"))?.size();
+        let Ready { dest, old, attrs, stored, .. } = ready;
+        let state = FileState {
+            verified: stored.is_some(),
+            origin: stored.and_then(|s| s.origin),
+            ..described(digest, size, &attrs, 0)
+        };
+        Ok(Staged { dest, state, old, waiting })
+    }
+}
+
+/// How the record describes a file.
+fn described(digest: Digest, size: u64, attrs: &Attrs, born: Id) -> FileState {
+    FileState {
+        digest,
+        size,
+        mode: attrs.mode,
+        uid: attrs.uid,
+        gid: attrs.gid,
+        capabilities: attrs.capability.as_deref().map(FileCaps::describe),
+        born,
+        verified: false,
+        origin: None,
     }
 }
 
 /// Whether `old` has the bytes of `input` and all that is wanted besides, so that nothing needs to be touched.
-fn already(input: &mut File, dest: &Dest, old: &InPlace, wanted: &Wanted) -> Result<bool, GenerationError> {
+fn already(input: &File, dest: &Dest, old: &InPlace, attrs: &Attrs) -> Result<bool, GenerationError> {
     let same_size = input.metadata().is_ok_and(|meta| meta.size() == old.size);
-    if !same_size || attrs_for(dest, Some(old), wanted, input)? != old.attrs {
+    if !same_size || *attrs != old.attrs {
         return Ok(false);
     }
     let read = |e| GenerationError::io(dest.path(), "the new file can't be compared with it")(e);
-    let same = same_bytes(input, &open_regular(dest.path())?).map_err(read)?;
-    input.rewind().map_err(read)?;
-    Ok(same)
+    let mut from_the_start = input;
+    from_the_start.rewind().map_err(read)?;
+    same_bytes(input, &open_regular(dest.path())?).map_err(read)
 }
 
 /// Compares two files up to their first difference: an upgrade's is near the beginning.
@@ -297,15 +376,6 @@ fn sweep(staged: &Path) -> Result<(), GenerationError> {
 /// Copies all of `input` (the kernel reflinks where it can), and hashes what arrived.
 fn copy(input: &mut File, output: &mut File) -> io::Result<Digest> {
     let size = input.metadata()?.size();
-    if let Ok(length) = i64::try_from(size)
-        && length > 0
-    {
-        // Space is reserved, not estimated. A file system that can't reserve says so, and the copy finds out itself.
-        match fallocate(&*output, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length) {
-            Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOSYS) | Ok(()) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
     io::copy(input, output)?;
     output.rewind()?;
     let (digest, length) = Digest::of_reader(&*output)?;
@@ -325,7 +395,7 @@ fn attrs_for(dest: &Dest, old: Option<&InPlace>, wanted: &Wanted, new: &mut File
         Attrs { uid, gid, mode: if runs { 0o755 } else { 0o644 }, xattrs: Vec::new(), capability: None }
     };
     if let Some(mode) = wanted.mode {
-        attrs.mode = mode;
+        attrs.set_mode(mode);
     }
     if let Some(owner) = &wanted.owner {
         attrs.uid = id(owner, |name| Ok(User::from_name(name)?.map(|u| u.uid.as_raw())), "user")?;
@@ -337,10 +407,6 @@ fn attrs_for(dest: &Dest, old: Option<&InPlace>, wanted: &Wanted, new: &mut File
         Caps::Keep => {}
         Caps::Set(caps) => attrs.capability = Some(caps.to_bytes()),
         Caps::Drop => attrs.capability = None,
-    }
-    if attrs.capability.is_some() && nosuid(dest) {
-        let why = format!("it has {CAPABILITY}, and its file system is mounted nosuid: the kernel would ignore it");
-        return Err(GenerationError::refused(dest.path(), why));
     }
     Ok(attrs)
 }
@@ -358,11 +424,6 @@ fn id(text: &str, by_name: impl FnOnce(&str) -> nix::Result<Option<u32>>, kind: 
         (_, Ok(Some(id))) | (Ok(id), _) => Ok(id),
         _ => Err(GenerationError::Usage(format!("'{text}' is no {kind} of this host; make it first"))),
     }
-}
-
-fn nosuid(dest: &Dest) -> bool {
-    nix::sys::statvfs::statvfs(parent(dest.path()))
-        .is_ok_and(|fs| fs.flags().contains(nix::sys::statvfs::FsFlags::ST_NOSUID))
 }
 
 /// Reads permission bits as install(1) takes them: octal.

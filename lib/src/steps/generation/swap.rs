@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::GenerationError;
-use super::record::{Dest, Id};
+use super::record::{Dest, FileState, Id};
+use super::refuse::{self, Allow};
+use super::room::Room;
 use super::set::{self, Brings, OnTrial, Opened, Set};
-use super::stage::{self, Staged, Wanted};
+use super::stage::{self, Ready, Staged, Wanted};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::sys::say::Say;
@@ -29,10 +31,14 @@ pub struct Request {
     pub wanted: Wanted,
     /// How many generations to keep.
     pub keep: Option<usize>,
+    /// Take a version that was found unhealthy once more.
+    pub retry_failed: bool,
     /// Leave the change on trial without a guard.
     pub trial: bool,
     /// Take files that are not from the store under a guard.
     pub unverified: bool,
+    /// What is refused unless it is named here.
+    pub allow: Vec<Allow>,
     /// Say what would change, change nothing.
     pub dry_run: bool,
     /// How long to wait for the lock.
@@ -128,12 +134,27 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
         };
         Swapped { name: name.clone(), changed, generation: Some(generation).filter(|id| *id > 0), on_trial }
     };
+    let ready = examine_all(host, request, &pairs, guarded, say)?;
+    let changed: Vec<PathBuf> = ready.iter().map(|r| r.dest.path().to_owned()).collect();
     if request.dry_run {
-        return Ok(as_it_is(would_change(host, request, &pairs, guarded, say)?));
+        let (record, base) = match &opened {
+            Opened::Settled(set) => (set.record(), set.record().current),
+            Opened::OnTrial(set) => (set.record(), set.trial().generation),
+        };
+        let would = would_change(&ready)?;
+        if !request.retry_failed {
+            record.refuse_failed(base, &would)?;
+        }
+        for path in &changed {
+            say.note(format_args!("would replace {}", path.display()));
+        }
+        return Ok(as_it_is(changed));
     }
-    let staged = stage_all(host, request, &pairs, guarded, say)?;
-    let changed: Vec<PathBuf> = staged.iter().map(|s| s.dest.path().to_owned()).collect();
-    let brings = Brings { units, keep: request.keep, by_hand: request.trial && !guarded };
+    let staged = stage_all(ready, say)?;
+    // What ends a settled swap is one more write of the record, after the renames: its room is taken before them.
+    let room = Room::take(host, name.as_str())?;
+    let brings =
+        Brings { units, keep: request.keep, retry_failed: request.retry_failed, by_hand: request.trial && !guarded };
     let set: Set<OnTrial> = match opened {
         // The trial's units must be known to its way back, whether or not this call has a file for it.
         Opened::OnTrial(set) if !staged.is_empty() || brings.adds_to(set.record()) => set.join(staged, &brings, say)?,
@@ -142,6 +163,7 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
     };
     let generation = set.trial().generation;
     let on_trial = guarded || request.trial;
+    drop(room);
     if !on_trial {
         commit_whole(set, say)?;
     }
@@ -172,22 +194,33 @@ fn commit_whole(set: Set<'_, OnTrial>, say: &Say) -> Result<(), GenerationError>
     set.commit(say).map(drop).map_err(left_open)
 }
 
-/// What a swap would change; checks all that can be checked without a copy, and writes nothing.
-fn would_change(
+/// Looks at every file and every destination: what is refused is refused before the first byte is written.
+fn examine_all(
     host: &Host,
     request: &Request,
     pairs: &[(&PathBuf, Dest)],
     guarded: bool,
     say: &Say,
-) -> Result<Vec<PathBuf>, GenerationError> {
-    let mut changed = Vec::new();
+) -> Result<Vec<Ready>, GenerationError> {
+    let mut all = Vec::new();
     for (file, dest) in pairs {
-        let Some(verified) = stage::would_stage(host, file, dest, &request.wanted)? else { continue };
-        unverified(file, dest, verified, guarded && !request.unverified, say)?;
-        say.note(format_args!("would replace {}", dest.path().display()));
-        changed.push(dest.path().to_owned());
+        let Some(ready) = stage::examine(host, file, dest, &request.wanted, &request.allow, say)? else { continue };
+        unverified(file, dest, ready.verified(), guarded && !request.unverified, say)?;
+        all.push(ready);
     }
-    Ok(changed)
+    refuse::packaged(host, all.iter().map(|ready| &ready.dest), &request.allow, say)?;
+    Ok(all)
+}
+
+/// Checks of a dry run all that can be checked without a copy, and returns what would be where.
+fn would_change(all: &[Ready]) -> Result<Vec<(Dest, FileState)>, GenerationError> {
+    let (mut sizes, mut would) = (Vec::new(), Vec::new());
+    for ready in all {
+        would.push((ready.dest.clone(), ready.read()?));
+        sizes.push((&ready.dest, ready.size()?));
+    }
+    refuse::space(sizes)?;
+    Ok(would)
 }
 
 /// Says that a file is not verified, or refuses it.
@@ -204,21 +237,16 @@ fn unverified(file: &Path, dest: &Dest, verified: bool, refuse: bool, say: &Say)
     Ok(())
 }
 
-fn stage_all(
-    host: &Host,
-    request: &Request,
-    pairs: &[(&PathBuf, Dest)],
-    guarded: bool,
-    say: &Say,
-) -> Result<Vec<Staged>, GenerationError> {
-    let mut staged = Vec::new();
-    for (file, dest) in pairs {
-        let Some(new) = stage::stage(host, file, dest, &request.wanted, say)? else { continue };
-        unverified(file, dest, new.state.verified, guarded && !request.unverified, say)?;
-        say.detail(format_args!("{} is staged beside {}", file.display(), dest.path().display()));
-        staged.push(new);
+/// Makes every new file beside its destination. The space of all is taken before the first is written.
+fn stage_all(ready: Vec<Ready>, say: &Say) -> Result<Vec<Staged>, GenerationError> {
+    let reserved: Vec<_> = ready.into_iter().map(Ready::reserve).collect::<Result<_, _>>()?;
+    let mut all = Vec::new();
+    for reserved in reserved {
+        let staged = reserved.stage()?;
+        say.detail(format_args!("the new file is staged beside {}", staged.dest.path().display()));
+        all.push(staged);
     }
-    Ok(staged)
+    Ok(all)
 }
 
 /// The guard's name, the name asked for, the set that has the first destination, or that destination's basename. No

@@ -61,10 +61,9 @@ pub fn guard(host: &Host, name: &Name, command: &[OsString], lock_wait: Duration
                 _ => why(ended),
             };
             say.note(format_args!("{name}: {why}; taking generation {} back", set.trial().generation));
-            let left = found_unhealthy(&set);
-            let reason = left.as_ref().map_or(why, |(unit, verdict)| format!("{unit}: {verdict}"));
+            let reason = set.trial().unhealthy().unwrap_or(why);
             let taken = super::title(set.record(), set.trial().generation);
-            let back = take_back(host, set, left.map(|(_, verdict)| Judged::Unhealthy(verdict)), Services::Prove, say)?;
+            let back = take_back(host, set, Services::Prove, say)?;
             // Said with -q too, and whole: it is why the chain did not do what it was for.
             let led = tell(&back);
             let led = led.strip_prefix(&format!("{name}: ")).unwrap_or(&led);
@@ -96,7 +95,7 @@ fn settle_what_was_left(host: &Host, name: &Name, lock: &Lock, say: &Say) -> Res
             "{name}: an earlier chain left generation {} on trial; it is taken back first",
             set.trial().generation
         ));
-        say.note(tell(&take_back(host, set, None, Services::Prove, say)?));
+        say.note(tell(&take_back(host, set, Services::Prove, say)?));
     }
     Ok(())
 }
@@ -118,12 +117,6 @@ fn commit(set: Set<'_, OnTrial>, say: &Say) -> Result<Guarded, Stop> {
     };
     say.note(format_args!("{name}: generation {title} is committed, {verdict}"));
     Ok(Guarded::Committed(id))
-}
-
-/// What the trial's verdicts say against its generation, of which unit. A command that failed for other reasons says nothing
-/// about it.
-fn found_unhealthy(set: &Set<'_, OnTrial>) -> Option<(String, String)> {
-    set.trial().verdicts.iter().find_map(|(unit, found)| Some((unit.clone(), found.clone()?)))
 }
 
 fn why(ended: Ended) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::steps::generation::record::{self, Generation, Id, Judged, Record};
+use crate::steps::generation::record::{self, Dest, Failed, FileState, Generation, Id, Judged, Record};
 use crate::sys::say::Say;
 use crate::sys::{Host, clock, lock};
 use crate::words::exit::{Exit, Stop};
@@ -23,8 +23,12 @@ pub struct Row {
     pub locked_by: Option<String>,
     /// The units that belong to it.
     pub units: Vec<String>,
+    /// How many generations are kept.
+    pub keep: usize,
     /// Its generations, newest first.
     pub generations: Vec<Line>,
+    /// The versions that are taken again only with `--retry-failed`, newest first.
+    pub failed: Vec<FailedLine>,
 }
 
 /// An open trial.
@@ -55,8 +59,44 @@ pub struct Line {
     pub why: Option<String>,
     /// When it was made, RFC 3339.
     pub time: String,
-    /// Its paths.
-    pub files: Vec<record::Dest>,
+    /// Its files.
+    pub files: Vec<FileLine>,
+}
+
+/// One path of a generation.
+#[derive(Debug, Serialize)]
+pub struct FileLine {
+    /// The path.
+    pub path: Dest,
+    /// What is there; `None` is nothing.
+    #[serde(flatten)]
+    pub state: Option<FileState>,
+    /// The hard link that keeps it.
+    pub backup: Option<Dest>,
+}
+
+/// A version that a verdict found unhealthy.
+#[derive(Debug, Serialize)]
+pub struct FailedLine {
+    /// Its version, when one is known.
+    pub version: Option<String>,
+    /// What was found.
+    pub why: String,
+    /// When, RFC 3339.
+    pub time: String,
+}
+
+/// The generation in place, as `--current` says it.
+#[derive(Debug, Serialize)]
+pub struct Current {
+    /// The NAME.
+    pub name: String,
+    /// Its generation in place, on trial or not.
+    pub generation: Id,
+    /// Its version, when one is known.
+    pub version: Option<String>,
+    /// `unproven`, `proven`, `unhealthy` or `on-trial`.
+    pub verdict: &'static str,
 }
 
 /// What is known of `name`.
@@ -66,6 +106,16 @@ pub fn of(host: &Host, name: &Name) -> Result<Row, Stop> {
     let record = record
         .ok_or_else(|| Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name{whose}")))?;
     Ok(row(host, record))
+}
+
+/// The generation of `name` that is in place.
+pub fn current(host: &Host, name: &Name) -> Result<Current, Stop> {
+    let row = of(host, name)?;
+    let id = row.trial.as_ref().map_or(row.current, |trial| trial.generation);
+    let line = row.generations.into_iter().find(|line| line.generation == id);
+    let line = line.ok_or_else(|| Stop::new(Exit::CouldNot, format!("{name}: its record has no generation {id}")))?;
+    let verdict = if row.trial.is_some() { "on-trial" } else { line.verdict };
+    Ok(Current { name: row.name, generation: id, version: line.version, verdict })
 }
 
 /// What is known of every name. A record that can't be read is told of and does not hide the others.
@@ -139,6 +189,10 @@ pub fn table(rows: &[Row]) -> String {
             let _ =
                 writeln!(text, "{}: generation {} on trial for {} s; {by}", row.name, trial.generation, trial.age_s);
         }
+        for failed in &row.failed {
+            let version = failed.version.as_deref().unwrap_or("a version without a name");
+            let _ = writeln!(text, "{}: {version} is taken again only with --retry-failed: {}", row.name, failed.why);
+        }
     }
     text
 }
@@ -156,6 +210,8 @@ fn row(host: &Host, record: Record) -> Row {
         current: record.current,
         trial,
         units: record.units.into_iter().collect(),
+        keep: record.keep,
+        failed: record.failed.iter().rev().map(failed).collect(),
         generations: record.generations.iter().rev().map(line).collect(),
         name: record.name,
     }
@@ -173,6 +229,15 @@ fn line(generation: &Generation) -> Line {
         verdict,
         why,
         time: clock::rfc3339(generation.time),
-        files: generation.files.keys().cloned().collect(),
+        files: generation.files.iter().map(file).collect(),
     }
+}
+
+fn file((dest, state): (&Dest, &Option<FileState>)) -> FileLine {
+    let backup = state.as_ref().map(|state| Dest::new(dest.backup(state.born)));
+    FileLine { path: dest.clone(), state: state.clone(), backup }
+}
+
+fn failed(failed: &Failed) -> FailedLine {
+    FailedLine { version: failed.version.clone(), why: failed.why.clone(), time: clock::rfc3339(failed.time) }
 }

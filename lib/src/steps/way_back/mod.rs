@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::generation::GenerationError;
 use super::generation::record::{Arrived, Generation, Id, Judged, Record, UnitBefore};
@@ -51,7 +51,7 @@ pub struct Back {
     #[serde(skip)]
     pub title: String,
     /// The paths that changed.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "crate::steps::as_text")]
     pub changed: Vec<PathBuf>,
     /// The units that were proved to run it.
     pub proven: Vec<Verdict>,
@@ -154,11 +154,11 @@ pub fn roll_back(
     match set::open(host, name, &lock)? {
         Opened::OnTrial(set) => {
             ends_trial(&set, to)?;
-            take_back(host, set, None, services, say)
+            take_back(host, set, services, say)
         }
         Opened::Settled(set) => {
             let target = target(&set, to, say)?;
-            take_back(host, set.leave_for(target)?, None, services, say)
+            take_back(host, set.leave_for(target)?, services, say)
         }
     }
 }
@@ -183,16 +183,11 @@ pub fn plan(host: &Host, name: &Name, to: &To, wait: Duration, say: &Say) -> Res
 /// Ends a trial with its home generation in place: files by rename, units read again, services restarted where they need
 /// it, and proved by what svc-wait was asked to prove.
 ///
-/// The mark goes last: killed anywhere in here, the next one to come does the rest. `left` is what became known of the
-/// generation that is left.
-pub fn take_back(
-    host: &Host,
-    mut set: Set<'_, OnTrial>,
-    left: Option<Judged>,
-    services: Services,
-    say: &Say,
-) -> Result<Back, Stop> {
+/// The mark goes last: killed anywhere in here, the next one to come does the rest.
+pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say: &Say) -> Result<Back, Stop> {
     let name = set.record().name.clone();
+    // A command that failed for other reasons says nothing about the generation.
+    let left = Some(set.trial().judged()).filter(|judged| matches!(judged, Judged::Unhealthy(_)));
     choose_home(&mut set, say)?;
     let begun = |e: GenerationError| match e {
         GenerationError::Torn { .. } => Stop::from(e),
@@ -240,11 +235,6 @@ pub fn take_back(
             Err(BackError::Unhealthy { name: back.name, title: back.title, verdict: Box::new(verdict) }.into())
         }
     }
-}
-
-/// Paths as text for JSON; bytes that are no UTF-8 must not stop a tool after its deed.
-fn as_text<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// One sentence on where the way back led, for people.

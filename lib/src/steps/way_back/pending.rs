@@ -30,7 +30,9 @@ pub fn settle(host: &Host, services: Services, at_boot: bool, say: &Say) -> Resu
     }
     failures.sort_by_key(|stop| stop.exit == Exit::Changed);
     let Some(gravest) = failures.pop() else { return Ok(settled) };
-    failures.iter().for_each(|stop| say.error(stop));
+    for stop in &failures {
+        say.error(stop);
+    }
     Err(gravest)
 }
 
@@ -58,7 +60,7 @@ fn settle_one(host: &Host, name: &str, services: Services, at_boot: bool, say: &
             Ok(None)
         }
         Opened::OnTrial(set) => match set.unreachable() {
-            None => take_back(host, set, None, services, say).map(Some),
+            None => take_back(host, set, services, say).map(Some),
             Some(folder) => {
                 let line = format!(
                     "{name}: {} is not the folder of generation {}, as when its file system is not mounted; the trial stays open until it is there: rollback {name}",

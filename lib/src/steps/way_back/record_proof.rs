@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use crate::steps::generation::record::{Finding, Judged};
 use crate::steps::generation::set::{self, Opened};
 use crate::steps::service::{self, WaitError};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::words::exit::Stop;
-use crate::words::name::Name;
+use crate::words::name;
 use crate::words::proof::Proof;
-use crate::words::verdict::Verdict;
+use crate::words::verdict::{Name, Verdict};
 
 /// What was found of a unit.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Found {
 /// Runs `judge`. Under a guard whose trial is open, `proof` is recorded before it, while the unit is untouched, and the
 /// verdict after it; a unit that runs another file of the same name than the trial's is not even judged.
 pub fn recorded(host: &Host, proof: &Proof, judge: impl FnOnce() -> Result<Verdict, WaitError>) -> Result<Found, Stop> {
-    let guard: Option<Name> = lock::guard_name().and_then(|name| name.parse().ok());
+    let guard: Option<name::Name> = lock::guard_name().and_then(|name| name.parse().ok());
     let Some(name) = guard else {
         return Ok(Found { verdict: judge()?, in_trial: false });
     };
@@ -40,6 +41,17 @@ pub fn recorded(host: &Host, proof: &Proof, judge: impl FnOnce() -> Result<Verdi
     let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? else {
         return Ok(Found { verdict, in_trial: false });
     };
-    set.note_verdict(&proof.unit, (!verdict.healthy).then(|| format!("{}: {}", verdict.name, verdict.text)))?;
+    set.note_verdict(&proof.unit, finding(&verdict))?;
     Ok(Found { verdict, in_trial: true })
+}
+
+/// What a verdict says of the generation whose unit it judged.
+fn finding(verdict: &Verdict) -> Finding {
+    let text = format!("{}: {}", verdict.name, verdict.text);
+    let judged = match verdict.name {
+        Name::Healthy => Judged::Proven,
+        name if name.blames_the_program() => Judged::Unhealthy(text.clone()),
+        _ => Judged::Unproven,
+    };
+    Finding { judged, text }
 }

@@ -86,6 +86,11 @@ impl FileCaps {
     }
 }
 
+/// The name of a capability; the number when it has none that is known here.
+pub(super) fn name(index: u8) -> String {
+    text::name(index)
+}
+
 impl fmt::Display for FileCaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text::write(self))

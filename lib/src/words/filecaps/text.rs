@@ -85,7 +85,7 @@ pub(super) fn write(caps: &FileCaps) -> String {
     clauses.join(" ")
 }
 
-fn name(index: u8) -> String {
+pub(super) fn name(index: u8) -> String {
     caps::all()
         .into_iter()
         .find(|c| c.index() == index)

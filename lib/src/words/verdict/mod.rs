@@ -90,6 +90,28 @@ impl Name {
             _ => Exit::No,
         }
     }
+
+    /// Whether it is the program that is unhealthy. The other verdicts speak of the unit, of other hands, or of what could
+    /// not be seen: no reason to refuse the same version tomorrow.
+    #[must_use]
+    pub fn blames_the_program(self) -> bool {
+        matches!(
+            self,
+            Self::Crashed
+                | Self::CrashLoop
+                | Self::StartLimit
+                | Self::ExecFailed
+                | Self::StartFailed
+                | Self::Exited
+                | Self::Protocol
+                | Self::NeverReady
+                | Self::Hang
+                | Self::ProbeFailed
+                | Self::Watchdog
+                | Self::OomKilled
+                | Self::Timeout
+        )
+    }
 }
 
 impl fmt::Display for Name {

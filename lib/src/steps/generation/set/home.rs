@@ -8,8 +8,9 @@ use fs_err as fs;
 use super::change::{Move, Way};
 use super::{
     Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, discard,
-    in_place, keep_aside,
+    in_place, keep_aside, not_durable,
 };
+use crate::sys::clock;
 use crate::sys::say::Say;
 
 impl<S> Set<'_, S> {
@@ -29,13 +30,14 @@ impl<S> Set<'_, S> {
 }
 
 impl<'h> Set<'h, OnTrial> {
-    /// Whether every file of the trial is in place with the bytes it was recorded with: a swap that was killed between its
-    /// renames is not, and must never be committed.
+    /// Whether every file of the trial is in place, durably, with the bytes it was recorded with: a swap that was killed between
+    /// its renames is not, and must never be committed.
     pub fn whole(&self) -> Result<(), GenerationError> {
         let trial = self.trial();
-        for (dest, state) in self.files_of(trial.generation) {
+        let files = self.files_of(trial.generation);
+        for (dest, state) in &files {
             let Some(state) = state else { continue };
-            if !is_good(dest.path(), &state) {
+            if !is_good(dest.path(), state) {
                 let (id, name) = (trial.generation, &self.record.name);
                 let why = format!(
                     "this is not the file of generation {id}: its swap was cut short, or it was changed since; take it back: rollback {name}"
@@ -43,7 +45,8 @@ impl<'h> Set<'h, OnTrial> {
                 return Err(GenerationError::refused(dest.path(), why));
             }
         }
-        Ok(())
+        // The run that renamed them may have been killed before it came to that.
+        change::sync_folders(files.keys().map(Dest::path)).map_err(not_durable)
     }
 
     /// A folder of the trial that is not there, or is another than it was: its file system is not mounted. What is missing
@@ -65,13 +68,13 @@ impl<'h> Set<'h, OnTrial> {
     pub fn bring_home(&self, say: &Say) -> Result<Went, GenerationError> {
         let leaving = self.files_of(self.trial().generation);
         let mut went = Went::default();
-        let mut moves = Vec::new();
+        let (mut moves, mut there) = (Vec::new(), Vec::new());
         for (dest, wanted) in self.files_of(self.trial().home) {
             // Also when the renames were done by a run that was killed before systemd read the units again.
             went.units_changed |= dest.is_unit() && leaving.get(&dest) != Some(&wanted);
             let found = in_place(&dest)?;
             let backup = wanted.as_ref().map(|w| dest.backup(w.born));
-            let there = match (&wanted, &found) {
+            let is_there = match (&wanted, &found) {
                 (None, None) => true,
                 (Some(wanted), Some(found)) if found.digest == wanted.digest => {
                     let other = |b: &PathBuf| is_good(b, wanted) && !change::same_inode(b, dest.path());
@@ -79,7 +82,8 @@ impl<'h> Set<'h, OnTrial> {
                 }
                 _ => false,
             };
-            if there {
+            if is_there {
+                there.push(dest);
                 continue;
             }
             if let Some(found) = &found {
@@ -117,6 +121,8 @@ impl<'h> Set<'h, OnTrial> {
                 source,
             })?;
         }
+        // What was there already may have been renamed by a run that was killed before it made that durable.
+        change::sync_folders(there.iter().map(Dest::path)).map_err(not_durable)?;
         Ok(went)
     }
 
@@ -134,6 +140,9 @@ impl<'h> Set<'h, OnTrial> {
         }
         if let (Some(verdict), Some(left)) = (left, self.record.generation_mut(generation)) {
             left.verdict = verdict;
+        }
+        for id in [generation, home] {
+            self.record.learn(id, clock::now());
         }
         self.record.current = home;
         self.record.arrived = Arrived::Rollback;

@@ -349,7 +349,8 @@ fn changes(pid: i32, name: &str, call: &Call) -> bool {
         // What is said to a person or through a pipe is not on the host's disk.
         "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => {
             let to = tracee::descriptor(pid, first);
-            !["pipe:", "anon_inode:", "/dev/", "fd "].iter().any(|prefix| to.starts_with(prefix))
+            to.starts_with("/dev/shm/")
+                || !["pipe:", "anon_inode:", "/dev/", "fd "].iter().any(|prefix| to.starts_with(prefix))
         }
         "connect" => tracee::unix_address(pid, second, third).is_some(),
         // Signal 0 is a question.
@@ -361,7 +362,7 @@ fn changes(pid: i32, name: &str, call: &Call) -> bool {
 
 /// What a call is about: the first path, or what the descriptor is.
 fn target(pid: i32, name: &str, call: &Call) -> String {
-    let [first, second, third, fourth, ..] = call.arguments;
+    let [first, second, third, fourth, fifth, _] = call.arguments;
     let at = |fd: u64, path: u64| {
         let path = tracee::string(pid, path);
         match path.as_str() {
@@ -386,6 +387,8 @@ fn target(pid: i32, name: &str, call: &Call) -> String {
         "connect" => tracee::unix_address(pid, second, third).unwrap_or_else(|| tracee::descriptor(pid, first)),
         "kill" | "tkill" | "tgkill" => format!("PID {}", first as i32),
         "copy_file_range" => format!("{} -> {}", tracee::descriptor(pid, first), tracee::descriptor(pid, third)),
+        // What maps a file can fail as reading it can; what asks for memory is another thing.
+        "mmap" if fifth as i32 >= 0 => tracee::descriptor(pid, fifth),
         "mmap" | "mprotect" | "munmap" | "madvise" | "brk" | "poll" | "ppoll" | "futex" | "rt_sigaction"
         | "rt_sigprocmask" | "sigaltstack" | "getrandom" | "prctl" | "clone" | "clone3" | "wait4" | "waitid"
         | "exit" | "exit_group" | "pipe2" | "socket" | "socketpair" | "getpid" | "gettid" | "getppid" | "getuid"

@@ -1,5 +1,7 @@
 //! Capabilities kept across whatever a COMMAND does to files: recorded on disk before it, put back after it.
 
+mod explain;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -15,6 +17,8 @@ use crate::sys::{Host, clock, durable, intake};
 use crate::words::exit::{Coded, Exit};
 use crate::words::filecaps::FileCaps;
 use crate::words::filecaps::save::{self, NotASave, Saved};
+
+pub use explain::{ExplainError, Explained, explain};
 
 /// Why capabilities were not kept.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,141 @@
+//! What is removed on purpose: what no kept generation needs (`rollback --prune`), or all that is upswap's (`rollback --forget`).
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{Dest, GenerationError, Id, Set, Settled, record};
+use crate::sys::durable;
+
+impl Set<'_, Settled> {
+    /// Removes the generations beyond `keep` (as many as before, when it is not said) and what killed runs left beside the
+    /// set's files. Returns the paths, which with `dry_run` are only told.
+    pub fn prune(mut self, keep: Option<usize>, dry_run: bool) -> Result<Vec<PathBuf>, GenerationError> {
+        self.record.keep = keep.unwrap_or(self.record.keep);
+        let dests = self.dests();
+        let surplus = self.record.prune(None);
+        let needed = self.record.backups();
+        let mut gone: BTreeSet<PathBuf> = surplus.into_iter().collect();
+        gone.extend(strays(&dests)?.into_iter().filter(|path| !needed.contains(path)));
+        gone.retain(|path| fs::symlink_metadata(path).is_ok());
+        if !dry_run {
+            // The record first: a generation must not be promised when its files may be gone.
+            record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))?;
+            self.remove(&gone, "--prune")?;
+        }
+        Ok(gone.into_iter().collect())
+    }
+
+    /// Removes the record, every backup and every `.FILE.bak` of the set, and leaves the files in place as they are. Returns the
+    /// paths, which with `dry_run` are only told.
+    pub fn forget(self, dry_run: bool) -> Result<Vec<PathBuf>, GenerationError> {
+        let dests = self.dests();
+        let mut gone = self.record.backups();
+        gone.extend(dests.iter().filter(|dest| self.is_bak_ours(dest)).map(Dest::bak));
+        gone.extend(strays(&dests)?);
+        gone.retain(|path| fs::symlink_metadata(path).is_ok());
+        let record = record::path(self.host, &self.record.name);
+        if !dry_run {
+            self.remove(&gone, "--forget")?;
+            // The record last: until here the same command can be given again.
+            self.remove(&[record.clone()].into(), "--forget")?;
+            // Only when it is empty; what else is in it is not ours.
+            let _ = fs::remove_dir(record::folder(self.host, &self.record.name));
+        }
+        Ok(gone.into_iter().chain([record]).collect())
+    }
+
+    /// Every path that any generation of the set has.
+    fn dests(&self) -> BTreeSet<Dest> {
+        self.record.generations.iter().flat_map(|g| g.files.keys().cloned()).collect()
+    }
+
+    fn remove(&self, paths: &BTreeSet<PathBuf>, again: &'static str) -> Result<(), GenerationError> {
+        let half = |path: &Path| {
+            let (path, name) = (path.to_owned(), self.record.name.clone());
+            move |source| GenerationError::HalfRemoved { name, path, source, again }
+        };
+        for path in paths {
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(half(path)(e)),
+                _ => {}
+            }
+        }
+        let folders: BTreeSet<_> = paths.iter().map(|path| durable::parent(path)).collect();
+        folders.into_iter().try_for_each(|folder| durable::sync_dir(folder).map_err(half(folder)))
+    }
+}
+
+/// What lies beside `dests` under names that only upswap gives: numbered backups, staged files, half-made links. What was kept
+/// aside for the operator is not of it, nor is `.FILE.bak`.
+fn strays(dests: &BTreeSet<Dest>) -> Result<Vec<PathBuf>, GenerationError> {
+    let mut found = Vec::new();
+    for dest in dests {
+        let folder = durable::parent(dest.path());
+        let entries = match fs::read_dir(folder) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+        };
+        let entries = entries.map_err(GenerationError::io(folder, "the folder can't be read"))?;
+        let names = entries.iter().map(fs::DirEntry::file_name);
+        found.extend(names.filter(|name| is_stray(dest, name)).map(|name| folder.join(name)));
+    }
+    Ok(found)
+}
+
+fn is_stray(dest: &Dest, name: &OsStr) -> bool {
+    let own = |suffix: &str| dest.sibling(suffix).file_name().is_some_and(|own| own == name);
+    if own("upswap-new") || own("upswap-aside") {
+        return true;
+    }
+    let bare = |name: &[u8], suffix: &str| {
+        let prefix = dest.sibling(suffix);
+        let prefix = prefix.file_name().unwrap_or_default().as_bytes();
+        name.strip_prefix(prefix).map(<[u8]>::to_vec)
+    };
+    let name = name.as_bytes();
+    // change::link_over makes `.LINK.link` first.
+    let half_made = name.strip_prefix(b".").and_then(|name| name.strip_suffix(b".link"));
+    if half_made.is_some_and(|link| {
+        [b"bak".as_slice(), b"upswap-new"].into_iter().any(|end| bare(link, "") == Some(end.to_vec()))
+    }) {
+        return true;
+    }
+    let numbered = bare(half_made.unwrap_or(name), "upswap-");
+    numbered.is_some_and(|number| str::from_utf8(&number).is_ok_and(|number| number.parse::<Id>().is_ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_upswap_gives_are_strays() {
+        let dest = Dest::new("/usr/local/bin/runed".into());
+        for stray in [
+            ".runed.upswap-new",
+            ".runed.upswap-aside",
+            ".runed.upswap-12",
+            "..runed.upswap-3.link",
+            "..runed.bak.link",
+            "..runed.upswap-new.link",
+        ] {
+            assert!(is_stray(&dest, stray.as_ref()), "{stray}");
+        }
+        for other in [
+            "runed",
+            ".runed.bak",
+            ".runed.upswap-kept-17",
+            ".runed.upswap-",
+            ".runed.upswap-x",
+            ".rune.upswap-1",
+            "x.link",
+        ] {
+            assert!(!is_stray(&dest, other.as_ref()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A host that is put back into the same state before every run, what is on its disk, and the crash point on it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use fs_err as fs;
+
+use crate::host::Host;
+use crate::material;
+
+/// How many points are run side by side.
+const WORKERS: usize = 2;
+
+/// Whether the long form of the sweeps is asked for.
+pub fn full() -> bool {
+    std::env::var_os("UPSWAP_SWEEP").is_some_and(|form| form == "full")
+}
+
+/// Whether a case is to be swept: all are, unless `UPSWAP_SWEEP_ONLY` is a part of one's name.
+pub fn asked_for(name: &str) -> bool {
+    std::env::var("UPSWAP_SWEEP_ONLY").map_or(true, |part| name.contains(&part))
+}
+
+/// All of a file that must be right, or a folder's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    mode: u32,
+    owner: (u32, u32),
+    bytes: Vec<u8>,
+    xattrs: BTreeMap<OsString, Vec<u8>>,
+}
+
+/// What is on a disk, by the path below the host's folder.
+pub type Disk = BTreeMap<PathBuf, Entry>;
+
+impl Entry {
+    pub fn is_file(&self) -> bool {
+        self.mode & 0o170_000 == 0o100_000
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let start = String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(24)]).replace('\n', " ");
+        let names: Vec<_> = self.xattrs.keys().collect();
+        write!(f, "{:o} {:?} {} bytes '{start}' {names:?}", self.mode, self.owner, self.bytes.len())
+    }
+}
+
+/// The host and what it looked like when it was ready.
+pub struct Bed {
+    pub host: Host,
+    saved: tempfile::TempDir,
+}
+
+/// What a run under the crash point came to.
+#[derive(Debug)]
+pub struct Struck {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// The line of the call, as the list has it; `None` when the command made fewer calls.
+    pub at: Option<String>,
+}
+
+/// One call of a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub number: u64,
+    pub program: String,
+    pub name: String,
+    pub target: String,
+}
+
+impl Bed {
+    /// A host that `prepare` made ready.
+    pub fn new(prepare: fn(&Host)) -> Self {
+        let host = Host::in_folder(&ground());
+        prepare(&host);
+        let saved = tempfile::tempdir_in(ground()).unwrap();
+        copy_tree(&host.path(""), saved.path());
+        Self { host, saved }
+    }
+
+    /// Puts the host back to where it was when it was ready.
+    pub fn reset(&self) {
+        for entry in fs::read_dir(self.host.path("")).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        copy_tree(self.saved.path(), &self.host.path(""));
+    }
+
+    /// Runs `command` with `action` at call `point`.
+    pub fn struck(&self, options: &[&str], point: u64, action: &str, command: &Command) -> Struck {
+        let reached = self.saved.path().with_extension("reached");
+        let _ = fs::remove_file(&reached);
+        let mut crashpoint = Command::new(material::program("crashpoint"));
+        crashpoint.args(options).args(["--timeout", "30", "--reached"]).arg(&reached);
+        crashpoint.args([&point.to_string(), action, "--"]);
+        let output = self.with(crashpoint.arg(command.get_program()).args(command.get_args()), command);
+        Struck { at: fs::read_to_string(&reached).ok().map(|line| line.trim_end().replace('\t', " ")), ..output }
+    }
+
+    /// The calls that `command` makes when nothing is in its way.
+    pub fn calls(&self, options: &[&str], command: &Command) -> Vec<Listed> {
+        self.reset();
+        let list = self.saved.path().with_extension("list");
+        let options: Vec<_> = options.iter().copied().chain(["--list", list.to_str().unwrap()]).collect();
+        let struck = self.struck(&options, 0, "count", command);
+        assert!(struck.code < 125, "{struck:?}");
+        let text = fs::read_to_string(&list).unwrap();
+        let call = |line: &str| {
+            let mut parts = line.splitn(5, '\t').map(str::to_owned);
+            let mut next = || parts.next().unwrap_or_default();
+            let (number, _pid) = (next().parse().unwrap(), next());
+            Listed { number, program: next(), name: next(), target: next() }
+        };
+        text.lines().map(call).collect()
+    }
+
+    /// Runs a command to its end, nothing in its way.
+    pub fn run(&self, command: &mut Command) -> Struck {
+        let output = command.output().unwrap();
+        Struck {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            at: None,
+        }
+    }
+
+    /// Runs a shell script as this host's user would, with the tools in PATH.
+    pub fn shell(&self, script: &str) -> Struck {
+        let like = self.host.tool("swapbin");
+        self.with(Command::new("sh").args(["-c", script]), &like)
+    }
+
+    fn with(&self, command: &mut Command, like: &Command) -> Struck {
+        for (key, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        self.run(command.current_dir(self.host.path("")).stdin(std::process::Stdio::null()))
+    }
+
+    /// What is on the disk now, the sources and what systemctl heard left out. The locks too: their files are never removed, because
+    /// their inode is the lock's identity.
+    pub fn disk(&self) -> Disk {
+        let mut disk = Disk::new();
+        walk(&self.host.path(""), Path::new(""), &mut disk);
+        disk.retain(|path, _| !["run", "src", "usr", "systemctl.log"].iter().any(|skip| path.starts_with(skip)));
+        disk
+    }
+
+    /// What these paths hold now.
+    pub fn holds(&self, paths: &[&str]) -> Vec<Option<Entry>> {
+        paths.iter().map(|path| entry(&self.host.path(path))).collect()
+    }
+}
+
+/// Does `work` for every item on its own bed, two at a time; what it finds wrong, with how many runs there were.
+pub fn sweep<T: Sync>(prepare: fn(&Host), items: &[T], work: impl Fn(&Bed, &T) -> Vec<String> + Sync) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let bad = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let bed = Bed::new(prepare);
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    bed.reset();
+                    let found = work(&bed, item);
+                    bad.lock().unwrap().extend(found);
+                }
+            });
+        }
+    });
+    bad.into_inner().unwrap()
+}
+
+/// Fails with the first of what a sweep found.
+#[track_caller]
+pub fn none(bad: &[String]) {
+    let shown: Vec<_> = bad.iter().take(200).cloned().collect();
+    assert!(bad.is_empty(), "{} bad:\n{}", bad.len(), shown.join("\n"));
+}
+
+/// Where the hosts are: in memory where that takes the attributes of a trusted disk (since Linux 6.6), because a sweep syncs some
+/// ten thousand times. What a disk does with a sync is the power cut's to find out.
+fn ground() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let takes =
+        tempfile::NamedTempFile::new_in(memory).is_ok_and(|f| xattr::set(f.path(), "user.note", b"note").is_ok());
+    if takes { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+fn entry(path: &Path) -> Option<Entry> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let bytes = if meta.is_file() { fs::read(path).unwrap() } else { Vec::new() };
+    let names = xattr::list(path).unwrap();
+    let xattrs = names.map(|name| (name.clone(), xattr::get(path, &name).unwrap().unwrap_or_default())).collect();
+    Some(Entry { mode: meta.mode(), owner: (meta.uid(), meta.gid()), bytes, xattrs })
+}
+
+fn walk(root: &Path, below: &Path, disk: &mut Disk) {
+    for found in fs::read_dir(root.join(below)).unwrap() {
+        let path = below.join(found.unwrap().file_name());
+        if let Some(entry) = entry(&root.join(&path)) {
+            let is_dir = fs::symlink_metadata(root.join(&path)).unwrap().is_dir();
+            disk.insert(path.clone(), entry);
+            if is_dir {
+                walk(root, &path, disk);
+            }
+        }
+    }
+}
+
+/// Copies a folder with owners, modes, attributes and hard links.
+fn copy_tree(from: &Path, to: &Path) {
+    let mut links = BTreeMap::new();
+    copy_into(from, to, &mut links);
+}
+
+fn copy_into(from: &Path, to: &Path, links: &mut BTreeMap<u64, PathBuf>) {
+    for found in fs::read_dir(from).unwrap() {
+        let source = found.unwrap().path();
+        let dest = to.join(source.file_name().unwrap());
+        let meta = fs::symlink_metadata(&source).unwrap();
+        if meta.is_symlink() {
+            symlink(fs::read_link(&source).unwrap(), &dest).unwrap();
+            continue;
+        }
+        if meta.is_dir() {
+            fs::create_dir(&dest).unwrap();
+            copy_into(&source, &dest, links);
+        } else if let Some(first) = links.get(&meta.ino()) {
+            fs::hard_link(first, &dest).unwrap();
+            continue;
+        } else {
+            fs::copy(&source, &dest).unwrap();
+            links.insert(meta.ino(), dest.clone());
+        }
+        chown(&dest, Some(meta.uid()), Some(meta.gid())).unwrap();
+        fs::set_permissions(&dest, std::fs::Permissions::from_mode(meta.mode() & 0o7777)).unwrap();
+        for name in xattr::list(&source).unwrap() {
+            xattr::set(&dest, &name, &xattr::get(&source, &name).unwrap().unwrap_or_default()).unwrap();
+        }
+    }
+}

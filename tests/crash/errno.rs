@@ -1,0 +1,158 @@
+//! Acceptance 2: every call of our tools after main fails, each with nine errors, and every write lies once. No success is silent, no exit code
+//! wrong, nothing is left lying about.
+
+use std::collections::BTreeMap;
+
+use crate::bed::{Bed, Disk, Listed, Struck, asked_for, full, none, sweep};
+use crate::cases::{CASES, Case, States};
+use crate::host::needs_root;
+use crate::kill::{ends_well, litter, record};
+
+const ERRORS: [&str; 9] = ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "EINTR", "ENOSYS"];
+const OURS: [&str; 3] = ["swapbin", "rollback", "setcap-keep"];
+
+/// The calls that are left out, and why.
+const LEFT_OUT: [(&str, &str); 11] = [
+    ("brk", "asks for memory; it can fail with ENOMEM alone, and then the process ends as by a kill"),
+    ("mmap", "the same, unless it maps a file: that is swept"),
+    ("munmap", "gives memory back; it can't fail with the arguments of an allocator"),
+    ("mprotect", "as munmap"),
+    ("mremap", "as brk"),
+    ("madvise", "advice"),
+    ("futex", "never touches the host, and these errors are none of its own"),
+    ("rt_sigreturn", "does not return"),
+    ("exit", "does not return"),
+    ("exit_group", "does not return"),
+    ("execve", "of COMMAND and systemctl: makes the child of a fork end, and is swept as the parent's reading of that"),
+];
+
+/// One fault at one call.
+struct Fault {
+    number: u64,
+    action: String,
+}
+
+#[test]
+fn a_call_that_fails_is_told_and_leaves_the_disk_as_the_exit_code_says() {
+    needs_root();
+    let mut used = BTreeMap::new();
+    let mut bad = Vec::new();
+    for case in CASES.iter().filter(|case| asked_for(case.name)) {
+        bad.extend(swept(case, &mut used));
+    }
+    eprintln!("errno: left out: {}", LEFT_OUT.map(|(name, why)| format!("{name} ({why})")).join("; "));
+    none(&bad);
+}
+
+/// Every fault of one case; what is bad. `used` counts how often each call has failed with each error.
+pub fn swept(case: &Case, used: &mut BTreeMap<(String, usize), u32>) -> Vec<String> {
+    let bed = Bed::new(case.prepare);
+    let states = case.states(&bed);
+    let calls = bed.calls(&["--calls", "all", "--after-main"], &(case.command)(&bed.host));
+    let faults = faults(&calls, used);
+    let started = std::time::Instant::now();
+    let bad = sweep(case.prepare, &faults, |bed, fault| judged(bed, case, &states, fault));
+    eprintln!(
+        "errno: {}: {} calls; {} runs, {} bad, {:.1} s",
+        case.name,
+        calls.len(),
+        faults.len(),
+        bad.len(),
+        started.elapsed().as_secs_f32()
+    );
+    bad
+}
+
+/// All errors at every call; in the short form one error at every call, the one that this kind of call has seen least.
+fn faults(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let swept = |call: &&Listed| {
+        let left_out =
+            LEFT_OUT.iter().any(|(name, _)| *name == call.name) && !(call.name == "mmap" && !call.target.is_empty());
+        OURS.contains(&call.program.as_str()) && !left_out
+    };
+    for call in calls.iter().filter(swept) {
+        let count = |index: usize| used.get(&(call.name.clone(), index)).copied().unwrap_or(0);
+        let least = (0..ERRORS.len()).min_by_key(|index| count(*index)).unwrap_or(0);
+        for (index, error) in ERRORS.iter().enumerate().filter(|(index, _)| full() || *index == least) {
+            *used.entry((call.name.clone(), index)).or_default() += 1;
+            faults.push(Fault { number: call.number, action: format!("errno={error}") });
+        }
+        // What is said to people is not read back.
+        let on_disk =
+            call.target.starts_with('/') && !call.target.starts_with("/proc") && !call.target.starts_with("/dev/null");
+        if matches!(call.name.as_str(), "write" | "pwrite64") && on_disk {
+            faults.push(Fault { number: call.number, action: "short=1".into() });
+        }
+    }
+    faults
+}
+
+fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String> {
+    let before = bed.disk();
+    let options = ["--calls", "all", "--after-main"];
+    let struck = bed.struck(&options, fault.number, &fault.action, &(case.command)(&bed.host));
+    let told = format!("{}: {} at {}", case.name, fault.action, struck.at.as_deref().unwrap_or("nothing"));
+    let mut bad = Vec::new();
+    let now = bed.holds(case.paths);
+    match struck.code {
+        code if code == case.code => {
+            if now != states.wanted {
+                bad.push(format!("{told}: silent success: {struck:?} {now:?}"));
+            }
+        }
+        // The guard found COMMAND failed.
+        5 if now == states.old => {}
+        3 | 75 => {
+            let changed = differences(&before, &bed.disk());
+            if !changed.is_empty() {
+                bad.push(format!("{told}: exit {}, and changed: {changed:?}: {struck:?}", struck.code));
+            }
+        }
+        4 => bad.extend(mended(bed, case, states, &struck).map(|what| format!("{told}: {what}: {struck:?}"))),
+        _ => bad.push(format!("{told}: wrong exit code: {struck:?}")),
+    }
+    // Only what could not be unlinked may lie about, and it is named.
+    let named = |name: &String| {
+        struck.at.as_ref().is_some_and(|at| at.contains("unlink")) && struck.stderr.contains(name.as_str())
+    };
+    let trial = on_trial(bed);
+    bad.extend(litter(bed).iter().filter(|n| !named(n) && !trial).map(|n| format!("{told}: litter: {n}: {struck:?}")));
+    bad.extend(ends_well(bed, case, states, &told));
+    bad
+}
+
+/// What differs between two disks. Folders that upswap made for itself and that hold nothing are no difference.
+fn differences(before: &Disk, after: &Disk) -> Vec<String> {
+    let mut changed = Vec::new();
+    for path in before.keys().chain(after.keys().filter(|path| !before.contains_key(*path))) {
+        let (was, is) = (before.get(path), after.get(path));
+        let own_folder = path.starts_with("var")
+            && was.is_none()
+            && after.keys().all(|p| p == path || !p.starts_with(path) || !after[p].is_file());
+        if was != is && !own_folder {
+            changed.push(format!("{}: {was:?} -> {is:?}", path.display()));
+        }
+    }
+    changed
+}
+
+/// Runs the command that the message ends with; what is wrong with it.
+fn mended(bed: &Bed, case: &Case, states: &States, struck: &Struck) -> Option<String> {
+    let last = struck.stderr.lines().last().unwrap_or_default();
+    let command = last.rsplit(": ").next().unwrap_or_default();
+    if !["rollback ", "swapbin ", "setcap-keep ", "sync"].iter().any(|start| command.starts_with(start)) {
+        return Some("the message does not end with the command that mends it".into());
+    }
+    let ran = bed.shell(command);
+    let now = bed.holds(case.paths);
+    let trial = on_trial(bed);
+    if ran.code != 0 || trial || !(states.either.contains(&now)) {
+        return Some(format!("'{command}' does not mend it: {ran:?} {now:?}, trial {trial}"));
+    }
+    None
+}
+
+fn on_trial(bed: &Bed) -> bool {
+    record(bed).is_some_and(|record| !record["trial"].is_null())
+}
