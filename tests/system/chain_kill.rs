@@ -4,7 +4,6 @@
 //! `make test` takes 20 points, most of them while the trial is open; `UPSWAP_SWEEP=full` takes every one.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::env::Env;
@@ -80,9 +79,9 @@ pub fn full() -> bool {
     std::env::var("UPSWAP_SWEEP").is_ok_and(|form| form == "full")
 }
 
-/// What people see of a sweep, also when it passes.
-pub fn tell(report: &str) {
-    let _ = std::io::stderr().lock().write_all(report.as_bytes());
+/// A line for people, also when the sweep passes: which points it took and what it found there.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// What the host's shell knows: `files` says which generation each file is and whether it can do its work, `service` what runs.
@@ -222,17 +221,17 @@ fn a_chain_killed_anywhere_leaves_a_service_that_runs_or_is_made_to_run() {
     let host = ready(Env::boot());
     let all = points_of(&host, CHAIN);
     let points = if full() { all.clone() } else { spread(&all, INSIDE, OUTSIDE) };
-    let mut report = format!("chain_kill: {} of {} mutating calls of '{CHAIN}'\n", points.len(), all.len());
+    tell(&format!("chain_kill: {} of {} mutating calls of '{CHAIN}'", points.len(), all.len()));
     let (mut open, mut wrong, mut ends) = (0, Vec::new(), BTreeSet::new());
     for point in &points {
         let seen = kill_at(&host, CHAIN, point.number);
-        let _ = writeln!(report, "  {}: {} -> {}", seen.reached, seen.killed.join(" "), seen.settled[..5].join(" "));
+        let (killed, settled) = (seen.killed.join(" "), seen.settled[..5].join(" "));
+        tell(&format!("chain_kill: {}: {killed} -> {settled}", seen.reached));
         wrong.extend(seen.judge().into_iter().map(|why| format!("{}: {why}", seen.reached)));
         open += usize::from(seen.killed.last().is_some_and(|trial| trial == "open"));
         ends.insert(seen.settled[..2].join(" "));
     }
-    let _ = writeln!(report, "  {open} of them with the trial open; {} bad", wrong.len());
-    tell(&report);
+    tell(&format!("chain_kill: {open} of them with the trial open; {} bad", wrong.len()));
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(open >= 12, "only {open} points between mark and commit");
     assert!(ends.contains("old old"), "{ends:?}");
@@ -255,7 +254,7 @@ fn a_reference_script_killed_so_is_found_out() {
         bad += usize::from(!seen.judge().is_empty());
         found.extend(seen.settled.into_iter().take(4));
     }
-    tell(&format!("chain_kill: the reference script ends badly at {bad} of {} points: {found:?}\n", points.len()));
+    tell(&format!("chain_kill: the reference script ends badly at {bad} of {} points: {found:?}", points.len()));
     assert!(found.contains("down"), "{found:?}");
     assert!(found.iter().any(|file| file.ends_with("-NOCAP")), "{found:?}");
     assert!(bad >= points.len() / 3, "{bad} of {}", points.len());

@@ -255,7 +255,7 @@ fn sweep(host: &Env, faults: &[Fault]) -> String {
 }
 
 /// The lines as any host would say them.
-fn snapshot(name: &str, said: String) {
+fn snapshot(name: &str, said: &str) {
     insta::with_settings!({
         filters => [
             (r"PID [0-9]+", "PID N"),
@@ -274,13 +274,13 @@ fn snapshot(name: &str, said: String) {
 #[test]
 fn what_can_be_known_before_changes_nothing() {
     let host = host();
-    snapshot("refused", sweep(&host, &refused()));
+    snapshot("refused", &sweep(&host, &refused()));
 }
 
 #[test]
 fn each_bad_release_leaves_the_old_version_running() {
     let host = host();
-    snapshot("taken_back", sweep(&host, &taken_back()));
+    snapshot("taken_back", &sweep(&host, &taken_back()));
 }
 
 /// The upgrade as it is often written: what it says, leaves and answers must not pass for right.

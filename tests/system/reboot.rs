@@ -4,7 +4,6 @@
 //! Binaries, units and state lie on a file system of their own, on a loop device. crashpoint stops the chain before a system
 //! call, powercut cuts that file system off from its disk, and the container is killed; mounted again, it has what the disk had.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -140,19 +139,18 @@ fn kept(seen: &str) -> bool {
 /// Cuts the power at each of `points`, in turn with nothing else and after a foreign fsync, which commits the journal with all
 /// that others have in it. Gives what was not as promised.
 fn sweep(machine: &Machine, points: &[Point]) -> Vec<String> {
-    let mut report = format!("reboot: the power goes at {} points of '{CHAIN}'\n", points.len());
+    tell(&format!("reboot: the power goes at {} points of '{CHAIN}'", points.len()));
     let mut bad = Vec::new();
     for (turn, point) in points.iter().enumerate() {
         let how = if turn % 2 == 0 { "" } else { "--foreign-fsync" };
         let started = Instant::now();
         let (reached, seen) = machine.cut_at(point, how);
         let line = format!("{} {how}: {seen}", reached.replace('\t', " "));
-        let _ = writeln!(report, "  {line} ({:.1} s)", started.elapsed().as_secs_f32());
+        tell(&format!("reboot: {line} ({:.1} s)", started.elapsed().as_secs_f32()));
         if reached.starts_with(NOT_REACHED) || !kept(&seen) {
             bad.push(line);
         }
     }
-    tell(&report);
     bad
 }
 
