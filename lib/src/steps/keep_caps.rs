@@ -96,7 +96,7 @@ pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
 /// Records the capabilities of `paths` on disk, runs `command`, and puts back what it took away.
 pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
     let saved = observe(paths, say)?;
-    let mut endings = Endings::catch().map_err(KeepError::Command)?;
+    let mut endings = Endings::catch(Grip::Asks).map_err(KeepError::Command)?;
     // The time as well: a number comes again, and what a killed run left must not be written over.
     let save = folder(host).join(format!("{}-{}.save", std::process::id(), clock::now()));
     let written =

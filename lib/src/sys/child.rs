@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -31,6 +31,12 @@ pub struct Ended {
 }
 
 impl Ended {
+    fn by(status: ExitStatus) -> Self {
+        let by_signal = || status.signal().map(|signal| 128 + signal);
+        let code = status.code().or_else(by_signal).and_then(|code| u8::try_from(code).ok());
+        Self { code: code.unwrap_or(u8::MAX), asked_to_end: None }
+    }
+
     /// Whether it succeeded and nobody asked for the end.
     #[must_use]
     pub fn well(&self) -> bool {
@@ -49,14 +55,16 @@ pub struct Endings {
 }
 
 impl Endings {
-    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on; the last three only when they were not ignored before, as
-    /// nohup(1) has it for a hang-up and a shell for the keys of what it runs in the background.
-    pub fn catch() -> io::Result<Self> {
+    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on. One that was ignored before stays so, as nohup(1) has it for a
+    /// hang-up and a shell for the keys of what it runs in the background. But who can take everything back does so for the
+    /// keys too: a script that runs a guard in the background, to wait for it, means it to be ended with itself.
+    pub fn catch(grip: Grip) -> io::Result<Self> {
         let (arrived, wake) = UnixStream::pair()?;
         arrived.set_nonblocking(true)?;
         let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-            if signal != SIGTERM && ignored & 1 << (signal - 1) != 0 {
+            let minds = signal == SIGTERM || grip == Grip::Kills && signal != SIGHUP;
+            if !minds && ignored & 1 << (signal - 1) != 0 {
                 continue;
             }
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
@@ -68,7 +76,8 @@ impl Endings {
         Ok(Self { arrived, stirred })
     }
 
-    fn take(&mut self) -> bool {
+    /// Whether one has arrived that was not taken yet.
+    pub fn take(&mut self) -> bool {
         let mut bytes = [0; 64];
         matches!(self.arrived.read(&mut bytes), Ok(n) if n > 0)
     }
@@ -113,8 +122,19 @@ pub fn run(
         .spawn()
         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", Path::new(program).display())))?;
     let group = Pid::from_raw(child.id().cast_signed());
-    let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
+    let ended = watch(&child, group, grip, endings);
+    if !ended.as_ref().is_ok_and(Ended::well) && grip == Grip::Kills {
+        // Not waited for yet, so its process group's number can't have become another's.
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    let status = child.wait()?;
+    // One that could not be watched has ended all the same, and how is known.
+    ended.or_else(|e| if grip == Grip::Asks { Ok(Ended::by(status)) } else { Err(e) })
+}
 
+/// Watches over `child` until it ends, and leaves it a zombie.
+fn watch(child: &Child, group: Pid, grip: Grip, endings: &mut Endings) -> io::Result<Ended> {
+    let exit = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
     let lent = Lent::to(group);
     let mut asked_to_end = None;
     let mut kill_at = None;
@@ -148,14 +168,8 @@ pub fn run(
             kill_at = None;
         }
     }
-    // COMMAND is a zombie still, so its process group's number can't have become another's.
     let status = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
-    let ended = Ended { code: code_of(status), asked_to_end };
-    if !ended.well() && grip == Grip::Kills {
-        let _ = killpg(group, Signal::SIGKILL);
-    }
-    child.wait()?;
-    Ok(ended)
+    Ok(Ended { code: code_of(status), asked_to_end })
 }
 
 fn code_of(status: WaitStatus) -> u8 {
@@ -172,7 +186,7 @@ mod tests {
 
     fn sh(script: &str) -> Ended {
         let command = ["/bin/sh", "-c", script].map(OsString::from);
-        run(&command, &[("UPSWAP_TEST", "42".into())], Grip::Kills, &mut Endings::catch().unwrap()).unwrap()
+        run(&command, &[("UPSWAP_TEST", "42".into())], Grip::Kills, &mut Endings::catch(Grip::Kills).unwrap()).unwrap()
     }
 
     #[test]
@@ -206,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_is_an_error_that_names_it() {
-        let error = run(&["/nonexistent/x".into()], &[], Grip::Asks, &mut Endings::catch().unwrap()).unwrap_err();
+        let error =
+            run(&["/nonexistent/x".into()], &[], Grip::Asks, &mut Endings::catch(Grip::Asks).unwrap()).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/x"), "{error}");
     }
 }

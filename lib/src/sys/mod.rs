@@ -18,6 +18,7 @@ pub mod machine;
 pub mod net;
 pub mod process;
 pub mod say;
+pub mod scope;
 pub mod signals;
 pub mod systemd;
 mod terminal;

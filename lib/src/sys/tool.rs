@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
-use super::Host;
+use super::{Host, signals};
 use crate::words::exit::{Coded, Exit};
 
 /// The folders where a host's own programs are looked for, in this order. `PATH` is never asked.
@@ -68,6 +68,8 @@ impl Host {
             std::iter::once(name.into()).chain(words).collect::<Vec<_>>().join(" ")
         };
         let failed = |source| ToolError::Run { program: name.to_owned(), source };
+        // A child has the mask of who started it: what ends us, a key or the stop of our unit, must not end a job half way.
+        let held = signals::Held::begin();
         let handle = duct::cmd(self.program(name)?, &arguments)
             .stdin_null()
             .stdout_capture()
@@ -83,6 +85,7 @@ impl Host {
             .env_remove("LD_LIBRARY_PATH")
             .start()
             .map_err(failed)?;
+        drop(held);
         if let Some(output) = handle.wait_timeout(deadline).map_err(failed)? {
             Ok(output.clone())
         } else {
@@ -102,6 +105,14 @@ mod tests {
         let host = Host::below(Path::new("/"));
         let slow = host.run_tool("sleep", ["60"], Duration::from_millis(50));
         assert!(matches!(slow, Err(ToolError::Deadline { .. })), "{slow:?}");
+    }
+
+    #[test]
+    fn a_program_is_not_ended_by_what_ends_us() {
+        let host = Host::below(Path::new("/"));
+        let script = "kill -TERM $$; kill -INT $$; kill -HUP $$; kill -QUIT $$; echo done";
+        let output = host.run_tool("bash", ["-c", script], Duration::from_secs(60)).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
     }
 
     #[test]

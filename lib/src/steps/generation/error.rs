@@ -54,6 +54,11 @@ pub enum GenerationError {
         /// What is missing, and what to do.
         why: String,
     },
+    /// The chain would be stopped by its own restart.
+    #[error(
+        "{0}: this chain runs inside that unit and is stopped with it; run the whole chain in a scope of its own: systemd-run --scope COMMAND"
+    )]
+    Inside(String),
     /// The command line asks for what can't be.
     #[error("{0}")]
     Usage(String),
@@ -126,7 +131,7 @@ impl Coded for GenerationError {
     fn exit(&self) -> Exit {
         match self {
             Self::Io { .. } | Self::Attrs { .. } | Self::Record { .. } => Exit::CouldNot,
-            Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } => Exit::No,
+            Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } | Self::Inside(_) => Exit::No,
             Self::Usage(_) => Exit::Usage,
             Self::Torn { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } => Exit::Changed,
             Self::Lock(e) => e.exit(),

@@ -30,7 +30,9 @@ pub fn settle(host: &Host, services: Services, at_boot: bool, say: &Say) -> Resu
     }
     failures.sort_by_key(|stop| stop.exit == Exit::Changed);
     let Some(gravest) = failures.pop() else { return Ok(settled) };
-    failures.iter().for_each(|stop| say.error(stop));
+    for stop in failures {
+        say.error(stop);
+    }
     Err(gravest)
 }
 
