@@ -5,6 +5,7 @@
 mod chain;
 mod env;
 mod examples;
+mod guard;
 mod harness;
 mod install;
 #[path = "../support/material.rs"]
