@@ -172,6 +172,8 @@ only_under_the_guard() {
     if [ -z "${UPSWAP_NAME-}" ] || [ ! -d "${work-}" ]; then
         die 2 "--guarded is what the script calls itself with; see upswap $script --help"
     fi
+    # Of the two halves the one that ends last clears up.
+    trap 'kill -0 "$chain" 2>/dev/null || rm -rf "$work"' EXIT
 }
 
 # wait_for UNIT ARGUMENT...: svc-wait with what the profile says of health.
@@ -197,15 +199,52 @@ state_of() {
     systemctl show --property=ActiveState,InvocationID,MainPID,NRestarts "$1"
 }
 
-# under_the_guard: runs this script's second half; what the guard answers is the script's answer. A signal to all of a chain
-# is the guard's to obey; one to this shell alone waits until the guard is done, and changes nothing any more.
+# under_the_guard: runs this script's second half; what the guard answers is the script's answer. The guard runs in the
+# background so that a signal to this shell alone is passed on at once: it takes the change back, and this shell waits for that.
 under_the_guard() {
-    trap : HUP INT QUIT TERM
-    code=0
+    guard='' asked=''
+    trap pass_on HUP INT QUIT TERM
+    export chain=$$
     # shellcheck disable=SC2086
-    rollback $loudness --guard "$name" --lock-wait "$lock_wait" -- "$0" --guarded </dev/null || code=$?
+    rollback $loudness --guard "$name" --lock-wait "$lock_wait" -- "$0" --guarded </dev/null &
+    guard=$!
+    # One that came before there was a guard.
+    [ -z "$asked" ] || kill "$guard" 2>/dev/null || :
+    code=127
+    while :; do
+        asked='' ended=0
+        wait "$guard" || ended=$?
+        # A guard that was waited for already is not known any more.
+        [ "$ended" -eq 127 ] || code=$ended
+        # A signal ends the wait, not the guard.
+        [ -n "$asked" ] || break
+    done
     if [ "$code" -eq 137 ] && rollback --list "$name" 2>/dev/null | grep -q ' on trial '; then
         die 4 "$name: the guard was killed and left a trial open; end it: rollback $name"
     fi
     exit "$code"
+}
+
+# A guard in a scope of its own has left this shell behind in the unit that it upgrades: then it is systemd that ends this
+# shell, with the old version, and that is no reason to take the new one back.
+pass_on() {
+    asked=yes
+    [ -n "$guard" ] || return 0
+    read_group "$$" && ours=$group && read_group "$guard" || return 0
+    [ "$group" = "$ours" ] || leave_the_guard_alone
+    kill "$guard" || :
+} 2>/dev/null
+
+# read_group PID: its control groups, read without a program: systemd would end that too, with all of the unit.
+read_group() {
+    group=''
+    while IFS= read -r line; do
+        group="$group $line"
+    done <"/proc/$1/cgroup"
+}
+
+leave_the_guard_alone() {
+    # The guard's half needs the folder still.
+    trap - EXIT
+    exit 143
 }

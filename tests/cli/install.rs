@@ -80,12 +80,25 @@ fn the_folders_and_names_are_the_packagers() {
         assert!(files.contains(Path::new(file)), "{file} is not in {files:#?}");
     }
     assert!(destdir.path().join("opt/etc/upswap").is_dir());
+    for unit in ["system/upswap-recover.service", "system/upswap-settle.service", "user/upswap-settle.service"] {
+        let text = fs::read_to_string(destdir.path().join("usr/lib/systemd").join(unit)).unwrap();
+        assert!(text.contains("\nExecStart=/usr/sbin/up-rollback ") && !text.contains("/usr/local"), "{unit}: {text}");
+    }
+    for link in [
+        "system/sysinit.target.wants/upswap-recover.service",
+        "system/timers.target.wants/upswap-settle.timer",
+        "user/basic.target.wants/upswap-recover.service",
+        "user/timers.target.wants/upswap-settle.timer",
+    ] {
+        assert!(destdir.path().join("usr/lib/systemd").join(link).is_file(), "{link} leads to its unit");
+    }
     let version = stdout(&destdir.path().join("usr/bin/up-upswap"), &["fetch", "--version"]);
     assert!(version.starts_with("fetch "), "a tool keeps its own name for the scripts: {version}");
 
     let output = make(&[&["uninstall"], &choices[..]].concat(), destdir.path());
     assert!(output.status.success(), "{output:?}");
     assert_eq!(installed(destdir.path()), BTreeSet::new());
+    assert!(!destdir.path().join("usr/lib/systemd/system/sysinit.target.wants").exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod env;
 mod examples;
 mod explain;
 mod faults;
+mod guard;
 mod harness;
 mod install;
 mod locks;

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -31,6 +31,12 @@ pub struct Ended {
 }
 
 impl Ended {
+    fn by(status: ExitStatus) -> Self {
+        let by_signal = || status.signal().map(|signal| 128 + signal);
+        let code = status.code().or_else(by_signal).and_then(|code| u8::try_from(code).ok());
+        Self { code: code.unwrap_or(u8::MAX), asked_to_end: None }
+    }
+
     /// Whether it succeeded and nobody asked for the end.
     #[must_use]
     pub fn well(&self) -> bool {
@@ -49,14 +55,16 @@ pub struct Endings {
 }
 
 impl Endings {
-    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on; the last three only when they were not ignored before, as
-    /// nohup(1) has it for a hang-up and a shell for the keys of what it runs in the background.
-    pub fn catch() -> io::Result<Self> {
+    /// Catches SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on. One that was ignored before stays so, as nohup(1) has it for a
+    /// hang-up and a shell for the keys of what it runs in the background. But who can take everything back does so for the
+    /// keys too: a script that runs a guard in the background, to wait for it, means it to be ended with itself.
+    pub fn catch(grip: Grip) -> io::Result<Self> {
         let (arrived, wake) = UnixStream::pair()?;
         arrived.set_nonblocking(true)?;
         let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-            if signal != SIGTERM && ignored & 1 << (signal - 1) != 0 {
+            let minds = signal == SIGTERM || grip == Grip::Kills && signal != SIGHUP;
+            if !minds && ignored & 1 << (signal - 1) != 0 {
                 continue;
             }
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
@@ -68,7 +76,8 @@ impl Endings {
         Ok(Self { arrived, stirred })
     }
 
-    fn take(&mut self) -> bool {
+    /// Whether one has arrived that was not taken yet.
+    pub fn take(&mut self) -> bool {
         let mut bytes = [0; 64];
         matches!(self.arrived.read(&mut bytes), Ok(n) if n > 0)
     }
@@ -123,10 +132,7 @@ pub fn run(
     }
     match (status, child.wait()) {
         (Ok(status), _) => Ok(ended(code_of(status))),
-        (Err(_), Ok(status)) => {
-            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-            Ok(ended(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)))
-        }
+        (Err(_), Ok(status)) => Ok(Ended { asked_to_end, ..Ended::by(status) }),
         (Err(_), Err(e)) => Err(e),
     }
 }
@@ -183,7 +189,7 @@ mod tests {
 
     fn sh(script: &str) -> Ended {
         let command = ["/bin/sh", "-c", script].map(OsString::from);
-        run(&command, &[("UPSWAP_TEST", "42".into())], Grip::Kills, &mut Endings::catch().unwrap()).unwrap()
+        run(&command, &[("UPSWAP_TEST", "42".into())], Grip::Kills, &mut Endings::catch(Grip::Kills).unwrap()).unwrap()
     }
 
     #[test]
@@ -217,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_is_an_error_that_names_it() {
-        let error = run(&["/nonexistent/x".into()], &[], Grip::Asks, &mut Endings::catch().unwrap()).unwrap_err();
+        let error =
+            run(&["/nonexistent/x".into()], &[], Grip::Asks, &mut Endings::catch(Grip::Asks).unwrap()).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/x"), "{error}");
     }
 }

@@ -20,6 +20,7 @@ pub mod net;
 pub mod packages;
 pub mod process;
 pub mod say;
+pub mod scope;
 pub mod signals;
 pub mod systemd;
 mod terminal;

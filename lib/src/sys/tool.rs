@@ -11,7 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::Host;
+use super::{Host, signals};
 use crate::words::exit::{Coded, Exit};
 
 /// The folders where a host's own programs are looked for, in this order. `PATH` is never asked.
@@ -75,6 +75,8 @@ impl Host {
         let failed = |source| ToolError::Run { program: name.to_owned(), source };
         // Files in memory instead of pipes: nothing must be read while it runs, so no thread is needed that can't be made.
         let (mut stdout, mut stderr) = (in_memory().map_err(failed)?, in_memory().map_err(failed)?);
+        // A child has the mask of who started it: what ends us, a key or the stop of our unit, must not end a job half way.
+        let held = signals::Held::begin();
         let mut child = Command::new(self.program(name)?)
             .args(&arguments)
             .stdin(Stdio::null())
@@ -90,6 +92,7 @@ impl Host {
             .env_remove("LD_LIBRARY_PATH")
             .spawn()
             .map_err(failed)?;
+        drop(held);
         let ended = ends_within(&child, deadline);
         if !matches!(ended, Ok(true)) {
             let _ = child.kill();
@@ -135,6 +138,14 @@ mod tests {
         let host = Host::below(Path::new("/"));
         let slow = host.run_tool("sleep", ["60"], Duration::from_millis(50));
         assert!(matches!(slow, Err(ToolError::Deadline { .. })), "{slow:?}");
+    }
+
+    #[test]
+    fn a_program_is_not_ended_by_what_ends_us() {
+        let host = Host::below(Path::new("/"));
+        let script = "kill -TERM $$; kill -INT $$; kill -HUP $$; kill -QUIT $$; echo done";
+        let output = host.run_tool("bash", ["-c", script], Duration::from_secs(60)).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
     }
 
     #[test]

@@ -68,6 +68,11 @@ pub enum GenerationError {
         /// What was found.
         why: String,
     },
+    /// The chain would be stopped by its own restart.
+    #[error(
+        "{0}: this chain runs inside that unit and is stopped with it; run the whole chain in a scope of its own: systemd-run --scope COMMAND"
+    )]
+    Inside(String),
     /// The command line asks for what can't be.
     #[error("{0}")]
     Usage(String),
@@ -173,11 +178,17 @@ impl Coded for GenerationError {
     fn exit(&self) -> Exit {
         match self {
             Self::Io { .. } | Self::Attrs { .. } | Self::Record { .. } => Exit::CouldNot,
-            Self::Refused { .. } | Self::Altered { .. } | Self::Nothing { .. } | Self::FailedBefore { .. } => Exit::No,
+            Self::Refused { .. }
+            | Self::Altered { .. }
+            | Self::Nothing { .. }
+            | Self::FailedBefore { .. }
+            | Self::Inside(_) => Exit::No,
             Self::Usage(_) => Exit::Usage,
-            Self::Torn { .. } | Self::HalfDone { .. } | Self::NotCommitted { .. } | Self::NotDurable { .. } | Self::HalfRemoved { .. } => {
-                Exit::Changed
-            }
+            Self::Torn { .. }
+            | Self::HalfDone { .. }
+            | Self::NotCommitted { .. }
+            | Self::NotDurable { .. }
+            | Self::HalfRemoved { .. } => Exit::Changed,
             Self::Lock(e) => e.exit(),
             Self::Systemd(e) => e.exit(),
         }

@@ -13,6 +13,7 @@ use super::stage::{self, Ready, Staged, Wanted};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::sys::say::Say;
+use crate::sys::scope;
 use crate::sys::systemd::one_unit;
 use crate::words::name::Name;
 
@@ -113,6 +114,9 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
         pairs.push((file, dest));
     }
     let guarded = lock::guard_name().is_some();
+    if guarded && let Some(unit) = scope::unit_around(host, units.iter().map(String::as_str)) {
+        return Err(GenerationError::Inside(unit.to_owned()));
+    }
     let name = name_of(host, request, &pairs)?;
     let lock = Lock::take(host, name.as_str(), request.lock_wait)?;
     let opened = set::open(host, &name, &lock)?;

@@ -101,7 +101,7 @@ pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
 pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
     let left = left_by_killed(host);
     let saved = paths.iter().map(|path| observe_or_left(path, &left, say)).collect::<Result<Vec<_>, _>>()?;
-    let mut endings = Endings::catch().map_err(KeepError::Command)?;
+    let mut endings = Endings::catch(Grip::Asks).map_err(KeepError::Command)?;
     // The time as well: a number comes again, and what a killed run left must not be written over.
     let save = folder(host).join(format!("{}-{}.save", std::process::id(), clock::now()));
     let written =
@@ -204,7 +204,8 @@ fn folder(host: &Host) -> PathBuf {
 
 /// A save bears the PID of the run that made it; while that runs, the save is its own to use.
 fn still_runs(save: &Path) -> bool {
-    let pid = save.file_stem().and_then(|stem| stem.to_str()?.trim_start_matches('.').split('-').next()?.parse::<i32>().ok());
+    let pid =
+        save.file_stem().and_then(|stem| stem.to_str()?.trim_start_matches('.').split('-').next()?.parse::<i32>().ok());
     pid.is_some_and(|pid| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         name.trim_end() == "setcap-keep"

@@ -98,13 +98,15 @@ pub enum BackError {
         /// What systemd said.
         source: SystemdError,
     },
-    /// Judging the service failed; the files are back.
+    /// Judging the service failed; the files are back, and it was restarted if it had to be.
     #[error(
-        "{name}: the files are back, but whether {unit} runs could not be judged: {why}; try again: rollback {name}"
+        "{name}: generation {title} is back in place, but whether {unit} is healthy with it could not be judged: {why}; look again: svc-wait {unit}"
     )]
     Judge {
         /// The NAME.
         name: String,
+        /// The generation.
+        title: String,
         /// The unit.
         unit: String,
         /// Why.
@@ -216,30 +218,33 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
         proven: Vec::new(),
         stopped: Vec::new(),
     };
-    let mut unhealthy = None;
+    let mut unproven = None;
     if services == Services::Prove {
         for (unit, before) in set.trial().before.clone() {
+            let (name, title) = (back.name.clone(), back.title.clone());
             match put_back(host, &set, &unit, &before, say)? {
-                Some(verdict) if verdict.healthy => back.proven.push(verdict),
-                Some(verdict) => unhealthy = unhealthy.or(Some(verdict)),
+                Some(Ok(verdict)) if verdict.healthy => back.proven.push(verdict),
+                Some(Ok(verdict)) => {
+                    let first = unproven.filter(|e| matches!(e, BackError::Unhealthy { .. }));
+                    unproven = first.or(Some(BackError::Unhealthy { name, title, verdict: Box::new(verdict) }));
+                }
+                Some(Err(e)) => {
+                    unproven = unproven.or(Some(BackError::Judge { name, title, unit, why: e.to_string() }));
+                }
                 None if !before.active => back.stopped.push(unit),
                 None => {}
             }
         }
     }
-    let home_is = (unhealthy.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
+    let home_is = (unproven.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
     let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left, say));
     let _settled: Set<'_, Settled> = ended.map_err(|e| match e {
         // It is ended.
         GenerationError::NotDurable { .. } => Stop::from(e),
         e => BackError::Begun { name: back_name, why: e.to_string() }.into(),
     })?;
-    match unhealthy {
-        None => Ok(back),
-        Some(verdict) => {
-            Err(BackError::Unhealthy { name: back.name, title: back.title, verdict: Box::new(verdict) }.into())
-        }
-    }
+    // With the files in place and restarted there is nothing that a second way back could do better.
+    unproven.map_or(Ok(back), |e| Err(e.into()))
 }
 
 /// One sentence on where the way back led, for people.
@@ -255,7 +260,7 @@ pub fn tell(back: &Back) -> String {
     text
 }
 
-/// Makes `unit` run the files that are back, if it was running before; `None` when it was not, or
+/// Makes `unit` run the files that are back, if it was running before, and what was found then; `None` when it was not, or
 /// when it is a socket or timer, which runs no file of ours.
 fn put_back(
     host: &Host,
@@ -263,7 +268,7 @@ fn put_back(
     unit: &str,
     before: &UnitBefore,
     say: &Say,
-) -> Result<Option<Verdict>, Stop> {
+) -> Result<Option<Result<Verdict, service::WaitError>>, Stop> {
     let name = &set.record().name;
     let systemd = Systemd::on(host);
     let failed = |source| BackError::Systemd { name: name.clone(), source };
@@ -291,8 +296,6 @@ fn put_back(
         probes: Vec::new(),
         exe: Exe::default(),
     });
-    let judge =
-        |e: service::WaitError| BackError::Judge { name: name.clone(), unit: unit.to_owned(), why: e.to_string() };
     let restart = || {
         // The attempts of the bad version must not use up the good one's start limit.
         let _ = systemd.reset_failed(unit);
@@ -300,22 +303,26 @@ fn put_back(
         say.note(format_args!("{name}: restarting {unit}, then proving for {shown} that it is healthy"));
         systemd.restart(unit)
     };
-    let verdict = if untouched {
+    let judged = if untouched {
         say.detail(format_args!("{unit} was not restarted since; the process that runs is still the old one"));
-        service::watch(host, say, &proof).map_err(judge)?
+        service::watch(host, say, &proof)
     } else {
-        let verdict = service::wait(host, say, &proof, || restart().map_err(Stop::from)).map_err(judge)?;
+        let mut restarted = false;
+        let judged = service::wait(host, say, &proof, || {
+            restarted = true;
+            restart().map_err(Stop::from)
+        });
         // What can't be proven ends the wait before its deed; the files are back all the same, and must be what runs.
-        let unprovable = matches!(verdict.name, verdict::Name::NotProvable | verdict::Name::Unreadable);
-        if unprovable && verdict.times.job_ms.is_none() {
+        let unprovable = |v: &Verdict| matches!(v.name, verdict::Name::NotProvable | verdict::Name::Unreadable);
+        if !restarted && judged.as_ref().map_or(true, unprovable) {
             restart().map_err(failed)?;
         }
-        verdict
+        judged
     };
-    for line in verdict.journal.iter().filter(|_| !verdict.healthy) {
+    for line in judged.iter().filter(|v| !v.healthy).flat_map(|v| &v.journal) {
         say.note(format_args!("journal: {line}"));
     }
-    Ok(Some(verdict))
+    Ok(Some(judged))
 }
 
 /// Sees to it that the trial's home can be brought back, or the next generation before it that can.

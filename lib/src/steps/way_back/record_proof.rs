@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use crate::steps::generation::GenerationError;
 use crate::steps::generation::record::{Finding, Judged};
 use crate::steps::generation::set::{self, Opened};
 use crate::steps::service::{self, WaitError};
 use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
+use crate::sys::scope;
+use crate::sys::systemd::unit_name;
 use crate::words::exit::Stop;
 use crate::words::name;
 use crate::words::proof::Proof;
@@ -29,6 +32,10 @@ pub fn recorded(host: &Host, proof: &Proof, judge: impl FnOnce() -> Result<Verdi
         return Ok(Found { verdict: judge()?, in_trial: false });
     };
     let lock = Lock::take(host, name.as_str(), Duration::ZERO)?;
+    let unit = unit_name(&proof.unit);
+    if scope::unit_around(host, [unit.as_str()]).is_some() {
+        return Err(GenerationError::Inside(unit).into());
+    }
     let mut elsewhere = None;
     if let Opened::OnTrial(mut set) = set::open(host, &name, &lock)? {
         set.note_proof(proof)?;
