@@ -33,7 +33,7 @@ pub struct Image {
 /// The kernel does not execute the file (`EPERM`): it has its effective bit set and asks for capabilities that the process can't
 /// get. "Safety checking for capability-dumb binaries" of capabilities(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("execve: Operation not permitted: its file asks for {0}, which the process can't get")]
+#[error("execve: Operation not permitted: the file has {0} with the effective bit, and the bounding set lacks it")]
 pub struct CapabilityDumb(pub CapSet);
 
 impl Image {
