@@ -343,7 +343,7 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 Exit::No,
-                "There is nothing to go back to, no such generation, or its backup is not good. Nothing was changed.",
+                "There is nothing to go back to, no such generation, or its backup is not good: empty, cut off, or somebody else's to write. Nothing was changed.",
             ),
             USAGE,
             (Exit::CouldNot, "Could not; nothing was changed. Under --guard: COMMAND could not be started."),

@@ -2,4 +2,5 @@
 
 mod back;
 mod guard;
+mod last_resort;
 mod locks;

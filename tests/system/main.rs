@@ -11,4 +11,5 @@ mod install;
 #[path = "../support/material.rs"]
 mod material;
 mod rune;
+mod setcap_keep;
 mod syncthing;

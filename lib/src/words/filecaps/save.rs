@@ -50,7 +50,7 @@ pub fn write(saved: &[Saved]) -> Vec<u8> {
 /// Reads a save, whole or not at all; attributes other than the capability are passed over.
 pub fn read(text: &[u8]) -> Result<Vec<Saved>, NotASave> {
     let mut saved: Vec<Saved> = Vec::new();
-    let lines = text.iter().filter(|byte| **byte == b'\n').count();
+    let lines = text.split(|byte| *byte == b'\n').count();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         if let Some(path) = line.strip_prefix(b"# file: ") {
             saved.push((unquote(path).ok_or(NotASave::Line(number))?, None));
@@ -67,9 +67,9 @@ pub fn read(text: &[u8]) -> Result<Vec<Saved>, NotASave> {
     }
     match saved.last() {
         None => Err(NotASave::Empty),
-        Some(_) if !text.ends_with(b"\n") => Err(NotASave::CutOff(lines + 1)),
+        Some(_) if !text.ends_with(b"\n") => Err(NotASave::CutOff(lines)),
         // A file without capabilities is followed by an empty line as well.
-        Some((_, None)) if !text.ends_with(b"\n\n") => Err(NotASave::CutOff(lines)),
+        Some((_, None)) if !text.ends_with(b"\n\n") => Err(NotASave::CutOff(lines - 1)),
         Some(_) => Ok(saved),
     }
 }
@@ -135,10 +135,9 @@ mod tests {
         let saved = vec![("/a".into(), None), ("/b".into(), Some(bind())), ("/c".into(), None)];
         let text = write(&saved);
         for end in 0..text.len() {
-            match read(&text[..end]) {
-                // Between two files nothing tells; what is there is whole.
-                Ok(some) => assert!(saved.starts_with(&some), "{end}: {some:?}"),
-                Err(_) => {}
+            // Between two files nothing tells; what is there is whole.
+            if let Ok(some) = read(&text[..end]) {
+                assert!(saved.starts_with(&some), "{end}: {some:?}");
             }
         }
         let told = |text: &[u8]| read(text).unwrap_err().to_string();
