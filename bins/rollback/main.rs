@@ -54,8 +54,7 @@ fn one(host: &Host, name: &Path, services: Services, args: &Args, say: &Say) -> 
         }
         return Ok(Answer::product(Exit::Done).json(json!({ "would": plan })));
     }
-    let back =
-        way_back::roll_back(host, &name, &to, services, wait, say).map_err(|e| or_path(e.into(), name.as_str()))?;
+    let back = way_back::roll_back(host, &name, &to, services, wait, say).map_err(|e| or_path(e, name.as_str()))?;
     say.note(way_back::tell(&back));
     Ok(Answer::deed(Exit::Done).json(json!({ "back": back })))
 }

@@ -1,5 +1,7 @@
 //! `--explain` on a host in a folder: its words, its codes, its JSON. What it computes is compared with a real systemd by the system tests.
 
+use std::fmt::Write as _;
+
 use fs_err as fs;
 
 use super::{NET_BIND, with_caps};
@@ -70,15 +72,15 @@ fn each_loss_is_told_with_its_reason_and_the_way_out() {
     ] {
         unit(&host, more);
         let code = i32::from(!more.contains("Ambient") && !more.contains("SecureBits"));
-        all += &format!("# {}\n{}\n", more.replace('\n', ", "), told(&host, code));
+        write!(all, "# {}\n{}\n", more.replace('\n', ", "), told(&host, code)).unwrap();
     }
     unit(&host, "");
     xattr::remove(host.path("bin/runed"), "security.capability").unwrap();
-    all += &format!("# setcap -r\n{}\n", told(&host, 1));
+    write!(all, "# setcap -r\n{}\n", told(&host, 1)).unwrap();
     fs::remove_dir_all(host.path("proc/42")).unwrap();
-    all += &format!("# it has just ended\n{}\n", told(&host, 0));
+    write!(all, "# it has just ended\n{}\n", told(&host, 0)).unwrap();
     unit(&host, "MainPID=0\nUser=");
-    all += &format!("# not running, of root\n{}", told(&host, 0));
+    write!(all, "# not running, of root\n{}", told(&host, 0)).unwrap();
     insta::assert_snapshot!(all);
 }
 
@@ -113,7 +115,7 @@ fn what_can_t_be_explained_has_its_code_and_one_line() {
     let mut add = |host: &Host, unit: &str, code: i32| {
         let ran = host.setcap_keep(["--explain", unit]).is(code).prints("");
         assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-        all += &format!("{code} {}", ran.stderr);
+        write!(all, "{code} {}", ran.stderr).unwrap();
     };
     for name in ["run*", "runed@.service", "runed.socket", "../runed", "-n"] {
         if !name.starts_with('-') {
