@@ -296,16 +296,16 @@ pub const PAGES: [Page; 8] = [
         exits: &[
             (
                 Exit::Done,
-                "COMMAND succeeded and every PATH has the capabilities it had; or they are saved, or put back.",
+                "COMMAND succeeded and every PATH has the capabilities it had; or they are saved, or put back; or the next start of UNIT loses nothing.",
             ),
             (
                 Exit::No,
-                "A PATH is not a regular file, and COMMAND was not run; or there is no save of an interrupted run to restore.",
+                "A PATH is not a regular file, and COMMAND was not run; there is no save of an interrupted run to restore, or a file of the save is gone or could be somebody else's, and nothing of it was put back; or the next start of UNIT loses a capability or fails, or there is no such unit.",
             ),
-            USAGE,
+            (Exit::Usage, "The command line is wrong; so also when UNIT is not one service."),
             (
                 Exit::CouldNot,
-                "The capabilities or the save could not be read, the save could not be written, or COMMAND could not be started.",
+                "The capabilities or the save could not be read, the save could not be written, or COMMAND could not be started; or systemd could not be asked, or UNIT can't be explained.",
             ),
             (
                 Exit::Changed,
@@ -320,7 +320,14 @@ pub const PAGES: [Page; 8] = [
             "What a run has to put back. It is gone when that is done; --restore without FILE takes those that killed runs left.",
         )],
         environment: &[STATE_DIR, COLOUR],
-        see_also: &[("swapbin", 8), ("setcap", 8), ("getfattr", 1), ("capabilities", 7), ("upswap", 7)],
+        see_also: &[
+            ("swapbin", 8),
+            ("setcap", 8),
+            ("getfattr", 1),
+            ("systemd.exec", 5),
+            ("capabilities", 7),
+            ("upswap", 7),
+        ],
     },
     Page {
         tool: "rollback",
@@ -336,7 +343,7 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 Exit::No,
-                "There is nothing to go back to, no such generation, or its backup is not good. Nothing was changed.",
+                "There is nothing to go back to, no such generation, or its backup is not good: empty, cut off, or somebody else's to write. Nothing was changed.",
             ),
             USAGE,
             (Exit::CouldNot, "Could not; nothing was changed. Under --guard: COMMAND could not be started."),

@@ -37,7 +37,8 @@ Examples:
 ///
 /// A version whose verdict was unhealthy is remembered: swapbin takes it again only with --retry-failed.
 ///
-/// rollback PATH lets PATH and the .FILE.bak beside it change places. It needs no state, and restarts nothing.
+/// rollback PATH lets PATH and the .FILE.bak beside it change places. It needs no state, says what else differs between the two
+/// (owner, mode, capabilities), refuses a backup that is empty, cut off or somebody else's to write, and restarts nothing.
 ///
 /// rollback --guard NAME runs COMMAND under the lock of NAME. When COMMAND succeeds, what swapbin changed in it is committed.
 /// When it fails or the guard is told to end, everything is taken back, and the guard ends with 5. When swapbin changed

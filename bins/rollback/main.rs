@@ -62,15 +62,29 @@ fn one(host: &Host, name: &Name, services: Services, args: &Args, say: &Say) -> 
         }
         return Ok(answer::plan(&plan));
     }
-    let back = way_back::roll_back(host, name, &to, services, wait, say)?;
+    let back = way_back::roll_back(host, name, &to, services, wait, say).map_err(|e| or_path(e, name.as_str()))?;
     say.note(way_back::tell(&back));
     Ok(answer::back(&back))
 }
 
+/// Without a slash it is a NAME, also where a file of that name lies in the current folder.
+fn or_path(stop: Stop, name: &str) -> Stop {
+    let here = Path::new(name).with_file_name(format!(".{name}.bak")).is_file();
+    if here && stop.exit == Exit::No {
+        return Stop::new(stop.exit, format!("{stop}; for the file {name} in this folder: rollback ./{name}"));
+    }
+    stop
+}
+
 fn exchanged(host: &Host, path: &Path, args: &Args, say: &Say) -> Result<Answer, Stop> {
     let done = exchange(host, path, args.dry_run, say)?;
-    let verb = if args.dry_run { "would change" } else { "changed" };
-    say.note(format_args!("{} and {} {verb} places", done.path.display(), done.backup.display()));
+    let (path, backup) = (done.path.display(), done.backup.display());
+    match (done.was_missing, args.dry_run) {
+        (false, false) => say.note(format_args!("{path} and {backup} changed places")),
+        (false, true) => say.note(format_args!("{path} and {backup} would change places")),
+        (true, false) => say.note(format_args!("{path} was missing; it is the file of {backup} now")),
+        (true, true) => say.note(format_args!("{path} is missing; it would be the file of {backup}")),
+    }
     let unit = done.units.first().map_or("UNIT", String::as_str);
     say.note(format_args!("a service that runs it keeps the file it was started from until: systemctl restart {unit}"));
     Ok(answer::exchanged(&done))

@@ -29,9 +29,9 @@ Examples:
 ///
 /// When COMMAND fails, its exit status is passed on. When setcap-keep itself is killed, setcap-keep --restore finishes its work.
 /// setcap-keep --explain computes what the process of UNIT will hold when it is started with the files and settings that are there
-/// now: from the file capabilities of its program, AmbientCapabilities=, CapabilityBoundingSet=, NoNewPrivileges= and what implies it,
-/// User=, PrivateUsers=, SecureBits=, the prefix in ExecStart= and nosuid mounts. It compares that with the process that runs: what
-/// differs stands as NOW -> NEXT. A capability that would be lost is told with its reason and the way out.
+/// now: from the capabilities of its program, nosuid mounts, and the unit's user, ambient and bounding set, no-new-privileges and
+/// what implies it, drop-ins included. It compares that with the process that runs: what differs stands as NOW -> NEXT. A capability
+/// that would be lost is told with its reason and the way out.
 ///
 /// To replace a file with no moment in which it has no capability, use swapbin(8).
 #[derive(Parser, Debug)]

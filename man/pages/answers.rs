@@ -182,15 +182,41 @@ pub const SWAPBIN: Members = &[(
 )];
 
 /// setcap-keep's.
-pub const SETCAP_KEEP: Members = &[(
-    "",
-    &[
-        ("kept", "One object for each PATH."),
-        ("kept[].path", "The path, made absolute."),
-        ("kept[].capabilities", "Its capabilities as cap_to_text(3) writes them; null when it has none."),
-        ("kept[].restored", "Whether they had to be put back."),
-    ],
-)];
+pub const SETCAP_KEEP: Members = &[
+    (
+        "",
+        &[
+            ("kept", "One object for each PATH."),
+            ("kept[].path", "The path, made absolute."),
+            ("kept[].capabilities", "Its capabilities as cap_to_text(3) writes them; null when it has none."),
+            ("kept[].restored", "Whether they had to be put back."),
+        ],
+    ),
+    (
+        "With --explain, instead of these:",
+        &[
+            ("unit", "The unit's full name."),
+            ("program", "The file that is executed: for a script its interpreter."),
+            ("file_capabilities", "Its capabilities as cap_to_text(3) writes them; null when it has none."),
+            ("user", "The user that the process runs as."),
+            ("pid", "The main process; null when the unit is not running."),
+            ("now", "What it holds; null likewise."),
+            ("next", "What it will hold when it is started again; null when the kernel will not execute the program."),
+            (
+                "now.permitted, now.effective, now.inheritable, now.bounding, now.ambient, next.permitted, next.effective, next.inheritable, next.bounding, next.ambient",
+                "The sets of capabilities(7), each a list of names.",
+            ),
+            ("now.no_new_privs, next.no_new_privs", "Whether execve(2) can give it no more."),
+            ("refused", "Why the kernel will not execute the program; null when it will."),
+            ("losses", "What the next start loses, an object for each reason."),
+            ("losses[].capabilities", "The names of the capabilities."),
+            ("losses[].set", "permitted; or, where they stay permitted, effective or ambient."),
+            ("losses[].reason", "Why."),
+            ("losses[].way_out", "What gives them back."),
+            ("notes", "What else is worth knowing, one sentence each."),
+        ],
+    ),
+];
 
 /// rollback's.
 pub const ROLLBACK: Members = &[

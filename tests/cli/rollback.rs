@@ -2,6 +2,7 @@
 
 mod back;
 mod guard;
+mod last_resort;
 mod locks;
 mod pending;
 mod upkeep;

@@ -1,5 +1,8 @@
 //! setcap-keep: capabilities survive whatever COMMAND does.
 
+mod explain;
+mod restore;
+
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;

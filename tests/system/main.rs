@@ -17,4 +17,5 @@ mod material;
 mod reboot;
 mod recovery;
 mod rune;
+mod setcap_keep;
 mod syncthing;

@@ -55,6 +55,12 @@ impl FileId {
         let meta = fs::metadata(path)?;
         Ok(Self { dev: meta.dev(), ino: meta.ino() })
     }
+
+    /// The open `file` itself.
+    pub fn of_open(file: &std::fs::File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self { dev: meta.dev(), ino: meta.ino() })
+    }
 }
 
 /// The executable that a process runs (proc(5), `/proc/PID/exe`).

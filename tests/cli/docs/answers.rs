@@ -189,6 +189,13 @@ fn setcap_keep_prints_what_its_page_says() {
     host.answers(7, &[&file, "--", "sh", "-c", "exit 7"]);
     host.answers(0, &["-n", &file, "--", "true"]);
     host.answers(1, &["--restore"]);
+    let start = "echo 'ExecStart={ path=/runed ; argv[]=/runed ; }'";
+    let more = "echo LoadState=loaded; echo MainPID=7; echo User=7; echo NoNewPrivileges=no; echo CapabilityBoundingSet=cap_kill";
+    host.file("usr/bin/systemctl", &format!("#!/bin/sh\n{start}; {more}\n"));
+    let sets = "CapInh: 0\nCapPrm: 20\nCapEff: 20\nCapBnd: 20\nCapAmb: 0\n";
+    host.file("proc/1/status", sets);
+    host.file("proc/7/status", sets);
+    host.answers(1, &["--explain", "runed"]);
     host.matches_its_page();
 }
 

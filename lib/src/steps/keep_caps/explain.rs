@@ -154,14 +154,16 @@ pub fn explain(host: &Host, unit: &str) -> Result<Explained, ExplainError> {
             Ok(running) if live.is_some() => {
                 running_caps = caps_of_running(host, pid);
                 if let (Some(sets), false) = (next.ok(), is_of(&running, &found, host, &program)) {
+                    let below = running.path.strip_prefix(host.path("/")).unwrap_or(&running.path);
+                    let other = Path::new("/").join(below);
                     let note = format!(
                         "process {pid} runs {}, which {} executed; explained as if it does so again",
-                        running.path.display(),
+                        other.display(),
                         program.display()
                     );
                     notes.push(note);
                     facts_caller = Caller { sets, ..caller };
-                    found = find(host, &running.path, &setting)?;
+                    found = find(host, &other, &setting)?;
                     next = execve(&facts_caller, &found.image);
                 }
             }
@@ -221,17 +223,23 @@ impl Explained {
         for row in ROWS {
             let now = self.live.map(|(_, sets)| told(&sets, &row));
             let next = self.next.ok().map(|sets| told(&sets, &row));
-            let value = match (now, next) {
-                (Some(now), Some(next)) if now != next => format!("{now} -> {next}"),
-                (Some(now), None) => format!("{now} -> not executed"),
-                (_, next) => next.unwrap_or_else(|| "not executed".to_owned()),
-            };
-            line(row.name(), &value);
+            match (now, next) {
+                (Some(now), Some(next)) if now != next => line(row.name(), &format!("{now} -> {next}")),
+                (Some(same), _) | (None, Some(same)) => line(row.name(), &same),
+                (None, None) => {}
+            }
         }
         if let Err(dumb) = self.next {
+            let _ = writeln!(text, "the next start fails: {dumb}");
             let (names, unit) = (dumb.0.to_string().to_uppercase().replace(',', " "), &self.unit);
-            let _ = writeln!(text, "the next start fails: {dumb}: CapabilityBoundingSet= lacks it");
-            let _ = writeln!(text, "  CapabilityBoundingSet={names} beside the others: systemctl edit {unit}");
+            let _ = if self.all.holds(dumb.0) {
+                writeln!(text, "  CapabilityBoundingSet={names} beside the others: systemctl edit {unit}")
+            } else {
+                writeln!(
+                    text,
+                    "  the service manager itself can't give it; without the effective bit (=p) the file is executed"
+                )
+            };
         }
         for loss in &self.losses {
             let _ = writeln!(text, "loses {} ({}): {}", loss.capabilities, loss.of.name(), loss.reason);

@@ -1,19 +1,22 @@
 //! Capabilities kept across whatever a COMMAND does to files: recorded on disk before it, put back after it.
 
 mod explain;
+mod left;
+mod put_back;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use xattr::FileExt;
 
+use self::left::InUse;
+use self::put_back::{Before, Found};
 use crate::sys::attrs::CAPABILITY;
 use crate::sys::child::{self, Ended, Endings, Grip};
 use crate::sys::say::Say;
-use crate::sys::{Host, clock, durable, intake};
+use crate::sys::{Host, intake};
 use crate::words::exit::{Coded, Exit};
 use crate::words::filecaps::FileCaps;
 use crate::words::filecaps::save::{self, NotASave, Saved};
@@ -50,6 +53,16 @@ pub enum KeepError {
     /// COMMAND could not be started.
     #[error("COMMAND could not be run: {0}")]
     Command(io::Error),
+    /// Something of a save can't be put back, so nothing of it was.
+    #[error("{path}: {why}; so nothing of {save} was put back; take its lines out of it to put back the others: setcap-keep --restore {save}", path = path.display(), save = save.display())]
+    Refused {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// The save.
+        save: PathBuf,
+    },
     /// The capability could not be put back on a changed file.
     #[error("{path}: {why}; put it back with: setcap-keep --restore {save}", path = path.display(), save = save.display())]
     NotBack {
@@ -66,7 +79,7 @@ impl Coded for KeepError {
     fn exit(&self) -> Exit {
         match self {
             Self::Io { .. } | Self::Save { .. } | Self::Command(_) => Exit::CouldNot,
-            Self::NotAFile(_) | Self::NoSave => Exit::No,
+            Self::NotAFile(_) | Self::NoSave | Self::Refused { .. } => Exit::No,
             Self::NotBack { .. } => Exit::Changed,
         }
     }
@@ -94,96 +107,92 @@ pub struct Outcome {
 
 /// Reads the capabilities of `paths`. Symlinks are followed, and that is said.
 pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
-    paths.iter().map(|path| observe_one(path, say)).collect()
+    paths.iter().map(|path| Ok(observe_one(path, say)?.0)).collect()
 }
 
 /// Records the capabilities of `paths` on disk, runs `command`, and puts back what it took away.
 pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
-    let left = left_by_killed(host);
-    let saved = paths.iter().map(|path| observe_or_left(path, &left, say)).collect::<Result<Vec<_>, _>>()?;
+    let owed = owed_by_killed(host, paths);
+    let before: Vec<_> = paths.iter().map(|path| observe_or_owed(path, &owed, say)).collect::<Result<_, _>>()?;
+    let saved: Vec<_> = before.iter().map(|(saved, _)| saved.clone()).collect();
     let mut endings = Endings::catch(Grip::Asks).map_err(KeepError::Command)?;
-    // The time as well: a number comes again, and what a killed run left must not be written over.
-    let save = folder(host).join(format!("{}-{}.save", std::process::id(), clock::now()));
-    let written =
-        durable::make_dirs(&folder(host), 0o755).and_then(|()| durable::replace(&save, &save::write(&saved), 0o600));
-    written.map_err(|source| KeepError::Io { path: save.clone(), what: "the save can't be written", source })?;
+    let in_use = InUse::write(host, &saved).map_err(|(path, source)| KeepError::Io {
+        path,
+        what: "the save can't be written",
+        source,
+    })?;
     let ended = match child::run(command, &[], Grip::Asks, &mut endings) {
         Ok(ended) => ended,
         Err(e) => {
-            let _ = fs::remove_file(&save);
+            in_use.remove();
             return Err(KeepError::Command(e));
         }
     };
-    let kept = put_back(&saved, &save, say)?;
-    let _ = fs::remove_file(&save);
+    let kept = put_back_all(&before, in_use.path(), say)?;
+    in_use.remove();
     // What a killed run still owed is done, where all of it was asked for here.
-    for (left, owed) in left {
+    for (left, owed) in owed {
         if owed.iter().all(|(path, _)| saved.iter().any(|(done, _)| done == path)) {
-            let _ = fs::remove_file(left);
+            left.remove();
         }
     }
     Ok(Outcome { ended, kept })
 }
 
-/// The saves that killed runs left, and what is in them.
-fn left_by_killed(host: &Host) -> Vec<(PathBuf, Vec<Saved>)> {
-    let read = |path: PathBuf| Some((path.clone(), save::read(&intake::read_small(&path).ok()?).ok()?));
-    left(host).into_iter().filter_map(read).collect()
+/// The saves that killed runs left of any of `paths`, and what is in them.
+fn owed_by_killed(host: &Host, paths: &[PathBuf]) -> Vec<(InUse, Vec<Saved>)> {
+    let ours: Vec<_> = paths.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+    let with_saved = left::left(host).into_iter().filter_map(|left| left.read().map(|saved| (left, saved)));
+    with_saved.filter(|(_, saved)| saved.iter().any(|(path, _)| ours.contains(path))).collect()
 }
 
 /// The same command again after a kill: COMMAND has taken the capability, or the whole file, away by then, and what is
 /// meant is what the killed run saw.
-fn observe_or_left(path: &Path, left: &[(PathBuf, Vec<Saved>)], say: &Say) -> Result<Saved, KeepError> {
-    let seen = observe_one(path, say);
-    if matches!(seen, Ok((_, Some(_)))) {
+fn observe_or_owed(path: &Path, owed: &[(InUse, Vec<Saved>)], say: &Say) -> Result<(Saved, Option<Before>), KeepError> {
+    let seen = observe_one(path, say).map(|(saved, before)| (saved, Some(before)));
+    if matches!(seen, Ok(((_, Some(_)), _))) {
         return seen;
     }
     let Ok(absolute) = std::path::absolute(path) else { return seen };
-    let owed = left.iter().flat_map(|(_, saved)| saved).rfind(|(saved, caps)| *saved == absolute && caps.is_some());
+    let owed = owed.iter().flat_map(|(_, saved)| saved).rfind(|(saved, caps)| *saved == absolute && caps.is_some());
     let Some((_, Some(capability))) = owed else { return seen };
     say.note(format_args!(
         "{} had {} when an earlier run was killed; that is what is kept",
         path.display(),
         FileCaps::describe(capability)
     ));
-    Ok((absolute, Some(capability.clone())))
+    Ok(((absolute, Some(capability.clone())), seen.ok().and_then(|(_, before)| before)))
 }
 
-/// The saves that no running setcap-keep has, oldest first.
-fn left(host: &Host) -> Vec<PathBuf> {
-    let mut left: Vec<PathBuf> = fs::read_dir(folder(host)).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    // Killed before it was a save.
-    for half in left.iter().filter(|path| path.extension().is_some_and(|e| e == "upswap-new") && !still_runs(path)) {
-        let _ = fs::remove_file(half);
-    }
-    left.retain(|path| path.extension().is_some_and(|e| e == "save") && !still_runs(path));
-    let time = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    left.sort_by_key(time);
-    left
-}
-
-/// Puts back the capabilities of a save; without one, of every save that an interrupted run left.
+/// Puts back the capabilities of a save, all of them or none; without one, of every save that an interrupted run left.
 pub fn restore(host: &Host, save: Option<&Path>, say: &Say) -> Result<Vec<Kept>, KeepError> {
     if let Some(path) = save {
         return restore_one(path, say);
     }
-    let left = left(host);
+    let left = left::left(host);
     if left.is_empty() {
         return Err(KeepError::NoSave);
     }
-    let mut kept = Vec::new();
+    let mut kept: Vec<Kept> = Vec::new();
     let mut failure = None;
-    for path in left {
-        match restore_one(&path, say) {
+    for save in left {
+        match restore_one(save.path(), say) {
             Ok(done) => {
                 kept.extend(done);
-                let _ = fs::remove_file(&path);
+                save.remove();
             }
             Err(e) if failure.is_none() => failure = Some(e),
             Err(e) => say.error(e),
         }
     }
-    failure.map_or(Ok(kept), Err)
+    match failure {
+        // What another save put back is a change all the same.
+        Some(KeepError::Refused { path, why, save }) if kept.iter().any(|kept| kept.restored) => {
+            Err(KeepError::NotBack { path, why, save })
+        }
+        Some(failure) => Err(failure),
+        None => Ok(kept),
+    }
 }
 
 fn restore_one(path: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
@@ -195,24 +204,26 @@ fn restore_one(path: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
     let text =
         text.map_err(|source| KeepError::Io { path: path.to_owned(), what: "the save can't be read", source })?;
     let saved = save::read(&text).map_err(|source| KeepError::Save { path: path.to_owned(), source })?;
-    put_back(&saved, path, say)
+    // All are looked at before the first is changed.
+    let mut found = Vec::new();
+    for (file, capability) in &saved {
+        let refused = |why| KeepError::Refused { path: file.clone(), why, save: path.to_owned() };
+        found.push(match capability {
+            Some(capability) => Some((Found::at(file, None).map_err(refused)?, capability)),
+            None => None,
+        });
+    }
+    let mut kept = Vec::new();
+    for ((file, _), found) in saved.iter().zip(found) {
+        kept.push(match found {
+            Some((found, capability)) => put_back(file, &found, capability, path, say)?,
+            None => Kept { path: file.clone(), capabilities: None, restored: false },
+        });
+    }
+    Ok(kept)
 }
 
-fn folder(host: &Host) -> PathBuf {
-    host.state().join(".setcap-keep")
-}
-
-/// A save bears the PID of the run that made it; while that runs, the save is its own to use.
-fn still_runs(save: &Path) -> bool {
-    let pid =
-        save.file_stem().and_then(|stem| stem.to_str()?.trim_start_matches('.').split('-').next()?.parse::<i32>().ok());
-    pid.is_some_and(|pid| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.trim_end() == "setcap-keep"
-    })
-}
-
-fn observe_one(path: &Path, say: &Say) -> Result<Saved, KeepError> {
+fn observe_one(path: &Path, say: &Say) -> Result<(Saved, Before), KeepError> {
     let failed = |what| move |source| KeepError::Io { path: path.to_owned(), what, source };
     // COMMAND may change the working directory's files; the path must mean the same afterwards.
     let absolute = std::path::absolute(path).map_err(failed("it can't be made absolute"))?;
@@ -223,54 +234,56 @@ fn observe_one(path: &Path, say: &Say) -> Result<Saved, KeepError> {
             target.display()
         ));
     }
-    let file = open(&absolute).map_err(|e| match e.kind() {
+    let file = intake::open_regular(&absolute).map_err(|e| match e.kind() {
         io::ErrorKind::InvalidInput => KeepError::NotAFile(path.to_owned()),
         _ => failed("it can't be opened")(e),
     })?;
     let capability = file.get_xattr(CAPABILITY).map_err(failed("its capabilities can't be read"))?;
+    let before = Before::of(&absolute, &file).map_err(failed("it can't be looked at"))?;
     let shown = capability.as_deref().map_or_else(|| "no capabilities".to_owned(), FileCaps::describe);
     say.detail(format_args!("{} has {shown}", path.display()));
-    Ok((absolute, capability))
+    Ok(((absolute, capability), before))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    intake::open_regular(path)
-}
-
-/// Sets every saved capability that its path does not have now. All paths are tried before the first failure is told.
-fn put_back(saved: &[Saved], save: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
+/// Sets every capability that its path had and does not have now. All paths are tried before the first failure is told.
+fn put_back_all(all: &[(Saved, Option<Before>)], save: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
     let mut kept = Vec::new();
     let mut failure = None;
-    for (path, capability) in saved {
+    for ((path, capability), before) in all {
         let Some(capability) = capability else {
             kept.push(Kept { path: path.clone(), capabilities: None, restored: false });
             continue;
         };
-        match put_back_one(path, capability) {
-            Ok(restored) => {
-                if restored {
-                    say.note(format_args!("{} has {} again", path.display(), FileCaps::describe(capability)));
-                }
-                kept.push(Kept { path: path.clone(), capabilities: Some(FileCaps::describe(capability)), restored });
+        let not_back = |why| KeepError::NotBack { path: path.clone(), why, save: save.to_owned() };
+        let done = Found::at(path, before.as_ref()).map_err(not_back);
+        let done = done.and_then(|found| {
+            if let Some(target) = before.as_ref().and_then(|before| found.leads_elsewhere(before)) {
+                say.note(format_args!("{} leads to {} now; that file is meant", path.display(), target.display()));
             }
-            Err(e) => {
-                let why = match e.kind() {
-                    io::ErrorKind::NotFound => "it is gone, so its capability can't be kept".to_owned(),
-                    _ => format!("its capability could not be put back: {e}"),
-                };
-                failure = failure.or(Some(KeepError::NotBack { path: path.clone(), why, save: save.to_owned() }));
-            }
+            put_back(path, &found, capability, save, say)
+        });
+        match done {
+            Ok(done) => kept.push(done),
+            Err(e) if failure.is_none() => failure = Some(e),
+            Err(e) => say.error(e),
         }
     }
     failure.map_or(Ok(kept), Err)
 }
 
-fn put_back_one(path: &Path, capability: &[u8]) -> io::Result<bool> {
-    let file = open(path)?;
-    if file.get_xattr(CAPABILITY)?.as_deref() == Some(capability) {
-        return Ok(false);
+fn put_back(path: &Path, found: &Found, capability: &[u8], save: &Path, say: &Say) -> Result<Kept, KeepError> {
+    let shown = FileCaps::describe(capability);
+    let had = found.put_back(capability).map_err(|e| {
+        let why = format!("its capability could not be put back: {e}");
+        KeepError::NotBack { path: path.to_owned(), why, save: save.to_owned() }
+    })?;
+    match &had {
+        put_back::Had::It => {}
+        put_back::Had::None => say.note(format_args!("{} has {shown} again", path.display())),
+        put_back::Had::Other(other) => {
+            let other = FileCaps::describe(other);
+            say.note(format_args!("{} has {shown} again, in place of {other}", path.display()));
+        }
     }
-    file.set_xattr(CAPABILITY, capability)?;
-    file.sync_all()?;
-    Ok(true)
+    Ok(Kept { path: path.to_owned(), capabilities: Some(shown), restored: had != put_back::Had::It })
 }

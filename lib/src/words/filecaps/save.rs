@@ -5,15 +5,29 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::{FileCaps, NotFileCaps};
+
 const ATTRIBUTE: &str = "security.capability=0x";
 
 /// One path and the raw bytes of its `security.capability`; `None` when it had none.
 pub type Saved = (PathBuf, Option<Vec<u8>>);
 
-/// A line that is not of this form, by its number from 1.
+/// Text that is no save.
 #[derive(Debug, thiserror::Error)]
-#[error("line {0}: not of the form that setcap-keep --save and getfattr --dump -e hex write")]
-pub struct NotASave(usize);
+pub enum NotASave {
+    /// A line of another form, by its number from 1.
+    #[error("line {0}: not of the form that setcap-keep --save and getfattr --dump -e hex write")]
+    Line(usize),
+    /// A line whose bytes are no capability.
+    #[error("line {0}: {1}")]
+    Capability(usize, NotFileCaps),
+    /// It ends in the middle.
+    #[error("it is cut off after line {0}; save again")]
+    CutOff(usize),
+    /// It speaks of no file.
+    #[error("it holds no file: what wrote it gave nothing")]
+    Empty,
+}
 
 /// Writes the save of these paths.
 #[must_use]
@@ -33,22 +47,31 @@ pub fn write(saved: &[Saved]) -> Vec<u8> {
     text
 }
 
-/// Reads a save; attributes other than the capability are passed over.
+/// Reads a save, whole or not at all; attributes other than the capability are passed over.
 pub fn read(text: &[u8]) -> Result<Vec<Saved>, NotASave> {
     let mut saved: Vec<Saved> = Vec::new();
+    let lines = text.split(|byte| *byte == b'\n').count();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         if let Some(path) = line.strip_prefix(b"# file: ") {
-            saved.push((unquote(path).ok_or(NotASave(number))?, None));
+            saved.push((unquote(path).ok_or(NotASave::Line(number))?, None));
         } else if let Some(hex) = line.strip_prefix(ATTRIBUTE.as_bytes()) {
-            let (_, capability) = saved.last_mut().ok_or(NotASave(number))?;
-            *capability = Some(from_hex(hex).ok_or(NotASave(number))?);
+            let (_, capability) = saved.last_mut().ok_or(NotASave::Line(number))?;
+            let bytes = from_hex(hex).ok_or(NotASave::Line(number))?;
+            FileCaps::from_bytes(&bytes).map_err(|e| NotASave::Capability(number, e))?;
+            *capability = Some(bytes);
         } else if !line.is_empty()
             && (saved.is_empty() || !line.contains(&b'=') || line.starts_with(b"security.capability="))
         {
-            return Err(NotASave(number));
+            return Err(NotASave::Line(number));
         }
     }
-    Ok(saved)
+    match saved.last() {
+        None => Err(NotASave::Empty),
+        Some(_) if !text.ends_with(b"\n") => Err(NotASave::CutOff(lines)),
+        // A file without capabilities is followed by an empty line as well.
+        Some((_, None)) if !text.ends_with(b"\n\n") => Err(NotASave::CutOff(lines - 1)),
+        Some(_) => Ok(saved),
+    }
 }
 
 fn from_hex(hex: &[u8]) -> Option<Vec<u8>> {
@@ -88,29 +111,51 @@ fn unquote(text: &[u8]) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    const BIND: &str = "0100000200040000000000000000000000000000";
+
+    fn bind() -> Vec<u8> {
+        from_hex(BIND.as_bytes()).unwrap()
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
         let odd = PathBuf::from(OsString::from_vec(b"/a b\\c=\n\xff".to_vec()));
-        let saved = vec![(PathBuf::from("/usr/local/bin/runed"), Some(vec![1, 0, 0, 2])), (odd, None)];
+        let saved = vec![(PathBuf::from("/usr/local/bin/runed"), Some(bind())), (odd, None)];
         assert_eq!(read(&write(&saved)).unwrap(), saved);
     }
 
     #[test]
     fn reads_what_getfattr_dumps() {
-        let text = b"# file: /bin/x\nsecurity.capability=0x0100\nuser.note=0x41\n\n";
-        assert_eq!(read(text).unwrap(), [("/bin/x".into(), Some(vec![1, 0]))]);
+        let text = format!("# file: /bin/x\nsecurity.capability=0x{BIND}\nuser.note=0x41\n\n");
+        assert_eq!(read(text.as_bytes()).unwrap(), [("/bin/x".into(), Some(bind()))]);
+    }
+
+    #[test]
+    fn a_save_that_is_cut_off_anywhere_is_never_read_as_another() {
+        let saved = vec![("/a".into(), None), ("/b".into(), Some(bind())), ("/c".into(), None)];
+        let text = write(&saved);
+        for end in 0..text.len() {
+            // Between two files nothing tells; what is there is whole.
+            if let Ok(some) = read(&text[..end]) {
+                assert!(saved.starts_with(&some), "{end}: {some:?}");
+            }
+        }
+        let told = |text: &[u8]| read(text).unwrap_err().to_string();
+        assert_eq!(told(&text[..text.len() - 1]), "it is cut off after line 6; save again");
+        assert!(told(b"").contains("no file") && told(b"\n").contains("no file"));
     }
 
     #[test]
     fn refuses_other_text() {
         for bad in [
-            &b"hello"[..],
-            b"security.capability=0x01",
-            b"# file: /x\nsecurity.capability=0x1",
-            b"# file: /x\nsecurity.capability=0sAQ==",
-            b"# file: \\9",
+            "hello\n".to_owned(),
+            format!("security.capability=0x{BIND}\n"),
+            format!("# file: /x\nsecurity.capability=0x{}\n", &BIND[1..]),
+            format!("# file: /x\nsecurity.capability=0x{}\n", &BIND[2..]),
+            "# file: /x\nsecurity.capability=0sAQ==\n".to_owned(),
+            "# file: \\9\n".to_owned(),
         ] {
-            assert!(read(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

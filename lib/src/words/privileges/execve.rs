@@ -1,5 +1,5 @@
-//! What execve(2) makes of a process's capabilities: "Transformation of capabilities during execve()" of capabilities(7),
-//! with what it says of root, set-user-ID programs, the ambient set and the no-new-privileges flag.
+//! What execve(2) makes of a process's capabilities: "Transformation of capabilities during `execve()`" of capabilities(7),
+//! with what it says of root, programs with a set-ID bit, the ambient set and the no-new-privileges flag.
 
 use super::{CapSet, Sets};
 use crate::words::filecaps::FileCaps;
@@ -33,7 +33,7 @@ pub struct Image {
 /// The kernel does not execute the file (`EPERM`): it has its effective bit set and asks for capabilities that the process can't
 /// get. "Safety checking for capability-dumb binaries" of capabilities(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("execve: Operation not permitted: its file asks for {0}, which the process can't get")]
+#[error("execve: Operation not permitted: the file has {0} with the effective bit, and the bounding set lacks it")]
 pub struct CapabilityDumb(pub CapSet);
 
 impl Image {
@@ -59,18 +59,18 @@ pub fn execve(caller: &Caller, image: &Image) -> Result<Sets, CapabilityDumb> {
         }
     }
     let may_set = !image.nosuid && !old.no_new_privs;
-    let euid = image.setuid.filter(|_| may_set).or(caller.uid);
-    let egid = image.setgid.filter(|_| may_set).or(caller.gid);
+    let user = image.setuid.filter(|_| may_set).or(caller.uid);
+    let group = image.setgid.filter(|_| may_set).or(caller.gid);
     // A set-user-ID-root program with file capabilities gives another user these alone.
-    let file_decides = counting.is_some() && euid == Some(0) && caller.uid != Some(0);
-    if !caller.noroot && !file_decides && (euid == Some(0) || caller.uid == Some(0)) {
+    let file_decides = counting.is_some() && user == Some(0) && caller.uid != Some(0);
+    if !caller.noroot && !file_decides && (user == Some(0) || caller.uid == Some(0)) {
         permitted = old.bounding.with(old.inheritable);
-        effective |= euid == Some(0);
+        effective |= user == Some(0);
     }
     if old.no_new_privs && !old.permitted.holds(permitted) {
         permitted = permitted.within(old.permitted);
     }
-    let privileged = counting.is_some() || euid != caller.uid || egid != caller.gid;
+    let privileged = counting.is_some() || user != caller.uid || group != caller.gid;
     let ambient = if privileged { CapSet::NONE } else { old.ambient };
     permitted = permitted.with(ambient);
     Ok(Sets { permitted, effective: if effective { permitted } else { ambient }, ambient, ..old })

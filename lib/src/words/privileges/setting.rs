@@ -154,7 +154,7 @@ impl Setting {
             let every = CapSet::every();
             sets = Sets { permitted: every, bounding: every, inheritable: CapSet::NONE, ..sets };
         }
-        let (admin, pcap, setuid) = (cap("cap_sys_admin"), cap("cap_setpcap"), cap("cap_setuid"));
+        let (admin, setuid) = (cap("cap_sys_admin"), cap("cap_setuid"));
         let could_admin = sets.permitted.holds(admin);
         let keeps = self.keeps_privileges_for_filters();
         sets.bounding = sets.bounding.within(self.bounding);
@@ -173,7 +173,7 @@ impl Setting {
                 sets.permitted = sets.permitted.without(setuid);
                 sets.inheritable = sets.inheritable.without(setuid);
             }
-            let kept = admin.with(pcap);
+            let kept = admin.with(cap("cap_setpcap"));
             sets.inheritable = sets.inheritable.with(kept.within(sets.bounding));
             sets.permitted = sets.permitted.without(kept.without(sets.bounding));
         }
@@ -253,8 +253,8 @@ fn filters(properties: &BTreeMap<String, String>) -> Vec<&'static str> {
 
 /// Whether a shown `SystemCallFilter=` lets the calls through that change capabilities.
 fn lets_drop(filter: &str) -> bool {
-    let (denies, names) = filter.strip_prefix('~').map_or((false, filter), |names| (true, names));
-    let named = |call: &str| names.split_whitespace().any(|word| word.split(':').next() == Some(call));
+    let (denies, listed) = filter.strip_prefix('~').map_or((false, filter), |listed| (true, listed));
+    let named = |call: &str| listed.split_whitespace().any(|word| word.split(':').next() == Some(call));
     let calls = ["capget", "capset", "prctl"];
     if denies || filter.is_empty() { !calls.into_iter().any(named) } else { calls.into_iter().all(named) }
 }
