@@ -4,12 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
+use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::{Host, signals};
 use crate::words::exit::{Coded, Exit};
@@ -77,11 +75,11 @@ impl Host {
         let (mut stdout, mut stderr) = (in_memory().map_err(failed)?, in_memory().map_err(failed)?);
         // A child has the mask of who started it: what ends us, a key or the stop of our unit, must not end a job half way.
         let held = signals::Held::begin();
-        let mut child = Command::new(self.program(name)?)
-            .args(&arguments)
-            .stdin(Stdio::null())
-            .stdout(stdout.try_clone().map_err(failed)?)
-            .stderr(stderr.try_clone().map_err(failed)?)
+        let started = duct::cmd(self.program(name)?, &arguments)
+            .stdin_null()
+            .stdout_file(stdout.try_clone().map_err(failed)?)
+            .stderr_file(stderr.try_clone().map_err(failed)?)
+            .unchecked()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("SYSTEMD_COLORS", "0")
@@ -90,17 +88,16 @@ impl Host {
             .env_remove("POSIXLY_CORRECT")
             .env_remove("LD_PRELOAD")
             .env_remove("LD_LIBRARY_PATH")
-            .spawn()
-            .map_err(failed)?;
+            .start();
         drop(held);
-        let ended = ends_within(&child, deadline);
-        if !matches!(ended, Ok(true)) {
-            let _ = child.kill();
+        let running = started.map_err(failed)?;
+        let ended = running.wait_timeout(deadline).map(|ended| ended.map(|output| output.status));
+        if !matches!(ended, Ok(Some(_))) {
+            let _ = running.kill();
         }
-        let status = child.wait().map_err(failed)?;
-        if !ended.map_err(failed)? {
+        let Some(status) = ended.map_err(failed)? else {
             return Err(ToolError::Deadline { program: shown(), deadline });
-        }
+        };
         Ok(Output { status, stdout: all(&mut stdout).map_err(failed)?, stderr: all(&mut stderr).map_err(failed)? })
     }
 }
@@ -114,18 +111,6 @@ fn all(file: &mut File) -> io::Result<Vec<u8>> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn ends_within(child: &Child, deadline: Duration) -> io::Result<bool> {
-    let exit = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
-    let until = Instant::now() + deadline;
-    loop {
-        let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
-        match poll(&mut [PollFd::new(&exit, PollFlags::IN)], left.as_ref()) {
-            Err(rustix::io::Errno::INTR) => {}
-            ended => return Ok(ended? > 0),
-        }
-    }
 }
 
 #[cfg(test)]
