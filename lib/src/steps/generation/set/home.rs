@@ -76,12 +76,10 @@ impl<'h> Set<'h, OnTrial> {
             let backup = wanted.as_ref().map(|w| dest.backup(w.born));
             let is_there = match (&wanted, &found) {
                 (None, None) => true,
-                (Some(wanted), Some(found)) if found.digest == wanted.digest => {
-                    match &backup {
-                        Some(backup) => change::same_inode(backup, dest.path()) || !is_good(backup, wanted)?,
-                        None => true,
-                    }
-                }
+                (Some(wanted), Some(found)) if found.digest == wanted.digest => match &backup {
+                    Some(backup) => change::same_inode(backup, dest.path()) || !is_good(backup, wanted)?,
+                    None => true,
+                },
                 _ => false,
             };
             if is_there {
