@@ -44,7 +44,10 @@ impl Fault {
     /// Whether it struck what it was meant for: where processes run side by side, the numbers are not the same every time.
     pub fn hit(&self, struck: &Struck) -> bool {
         let Some(call) = struck.call() else { return true };
-        let fits = self.action.strip_prefix("errno=").is_none_or(|error| can_fail_so(&call, error));
+        let fits = match self.action.strip_prefix("errno=") {
+            Some(error) => can_fail_so(&call, error),
+            None => ["write", "pwrite64"].contains(&call.name.as_str()),
+        };
         fits && OURS.contains(&call.program.as_str())
     }
 }

@@ -7,13 +7,22 @@
 mod bed;
 mod canary;
 mod cases;
+mod environment;
 mod errno;
 mod kill;
-mod setcap;
+mod metadata;
+mod odd;
+mod refusals;
 
+mod disk;
 #[path = "../support/host.rs"]
 #[allow(dead_code)]
 mod host;
+mod managed;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]
 mod material;
+mod power;
+mod replay;
+mod setcap;
+mod soak;

@@ -131,14 +131,23 @@ impl Lock {
         let path = path_of(host, name);
         let descriptor = env::var(GUARD_FD).ok().and_then(|text| text.parse::<u32>().ok());
         let descriptor = descriptor.ok_or_else(|| lost("UPSWAP_LOCK_FD names no descriptor"))?;
+        // What can't be looked at is not gone.
+        let gone = |why| {
+            let path = path.clone();
+            move |source: io::Error| match source.kind() {
+                io::ErrorKind::NotFound => lost(why),
+                _ => LockError::Io { path, source },
+            }
+        };
         let ours = std::fs::metadata(format!("/proc/self/fd/{descriptor}"))
-            .map_err(|_| lost("its descriptor was closed on the way here"))?;
-        let lock = fs::metadata(&path).map_err(|_| lost("the lock file is gone"))?;
+            .map_err(gone("its descriptor was closed on the way here"))?;
+        let lock = fs::metadata(&path).map_err(gone("the lock file is gone"))?;
         if (ours.dev(), ours.ino()) != (lock.dev(), lock.ino()) {
             return Err(lost("its descriptor is another file here"));
         }
         // proc(5) lists the locks of this very description: that another chain has the lock by now is not enough.
-        let locks = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+        let locks =
+            fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).map_err(gone("that guard has ended"))?;
         if locks.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")) {
             Ok(Self { file: None })
         } else {
