@@ -136,7 +136,8 @@ impl Bed {
         fs::read_to_string(&list).unwrap().lines().map(Listed::read).collect()
     }
 
-    /// Runs a command to its end, nothing in its way.
+    /// Runs a command of this host to its end, nothing in its way.
+    #[allow(clippy::unused_self)] // It reads as what it is: this host does it.
     pub fn run(&self, command: &mut Command) -> Struck {
         let output = command.output().unwrap();
         Struck {

@@ -227,7 +227,7 @@ impl World {
         };
         command.args(match self.deed {
             Deed::Commit => &["--quiet", "--commit", "runed"][..],
-            Deed::Pending => &["--quiet", "--no-restart", "--pending"],
+            Deed::Pending => &["--quiet", "--pending", "--boot"],
             _ => &["--quiet", "--no-restart", "--to", "1", "runed"],
         });
         command
@@ -307,7 +307,7 @@ impl World {
             return Err(format!("exit 0, and afterwards: {found:?}"));
         }
         let mut recovery = self.tool("rollback");
-        let recovery = recovery.args(["--quiet", "--pending", "--no-restart"]).output().unwrap();
+        let recovery = recovery.args(["--quiet", "--pending", "--boot"]).output().unwrap();
         if !recovery.status.success() {
             return Err(format!("recovery: {}: {}", recovery.status, String::from_utf8_lossy(&recovery.stderr).trim()));
         }

@@ -37,7 +37,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
             fs::remove_file(path.with_file_name(&name))?;
             make()?
         }
-        made => made?,
+        other => other?,
     };
     put(temporary, path, bytes, mode)
 }

@@ -318,9 +318,10 @@ impl<'h> Set<'h, OnTrial> {
             let name = &self.record.name;
             // What is there counts, though a power cut could still bring the trial back.
             let written = record::read(self.host, name).is_ok_and(|there| there.as_ref() == Some(&self.record));
-            return Err(match written {
-                true => GenerationError::NotDurable { path: record::path(self.host, name), source },
-                false => GenerationError::record(name)(source),
+            return Err(if written {
+                GenerationError::NotDurable { path: record::path(self.host, name), source }
+            } else {
+                GenerationError::record(name)(source)
             });
         }
         let found = Some(self.record.clone());

@@ -388,7 +388,7 @@ fn target(pid: i32, name: &str, call: &Call) -> String {
         "kill" | "tkill" | "tgkill" => format!("PID {}", first as i32),
         "copy_file_range" => format!("{} -> {}", tracee::descriptor(pid, first), tracee::descriptor(pid, third)),
         // What maps a file can fail as reading it can; what asks for memory is another thing.
-        "mmap" if fifth as i32 >= 0 => tracee::descriptor(pid, fifth),
+        "mmap" if fifth & 0x8000_0000 == 0 => tracee::descriptor(pid, fifth),
         "mmap" | "mprotect" | "munmap" | "madvise" | "brk" | "poll" | "ppoll" | "futex" | "rt_sigaction"
         | "rt_sigprocmask" | "sigaltstack" | "getrandom" | "prctl" | "clone" | "clone3" | "wait4" | "waitid"
         | "exit" | "exit_group" | "pipe2" | "socket" | "socketpair" | "getpid" | "gettid" | "getppid" | "getuid"
