@@ -34,9 +34,9 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
         let saved = keep_caps::observe(&args.paths, say)?;
         let kept: Vec<_> = saved
             .iter()
-            .map(|(path, caps)| Kept {
-                path: path.clone(),
-                capabilities: caps.as_deref().map(FileCaps::describe),
+            .map(|saved| Kept {
+                path: saved.path.clone(),
+                capabilities: saved.capability.as_deref().map(FileCaps::describe),
                 restored: false,
             })
             .collect();

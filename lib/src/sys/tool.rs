@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{Host, signals};
 use crate::words::exit::{Coded, Exit};
@@ -91,13 +93,15 @@ impl Host {
             .start();
         drop(held);
         let running = started.map_err(failed)?;
-        let ended = running.wait_timeout(deadline).map(|ended| ended.map(|output| output.status));
-        if !matches!(ended, Ok(Some(_))) {
+        // Its own wait with a deadline is woken by a signal's handler, and sleeps on when that can't tell it.
+        let ended = ends_within(&running.pids(), deadline);
+        if !matches!(ended, Ok(true)) {
             let _ = running.kill();
         }
-        let Some(status) = ended.map_err(failed)? else {
+        let status = running.wait().map_err(failed)?.status;
+        if !ended.map_err(failed)? {
             return Err(ToolError::Deadline { program: shown(), deadline });
-        };
+        }
         Ok(Output { status, stdout: all(&mut stdout).map_err(failed)?, stderr: all(&mut stderr).map_err(failed)? })
     }
 }
@@ -111,6 +115,27 @@ fn all(file: &mut File) -> io::Result<Vec<u8>> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Whether all of them end before the deadline.
+fn ends_within(pids: &[u32], deadline: Duration) -> io::Result<bool> {
+    let until = Instant::now() + deadline;
+    for pid in pids {
+        let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        let exit = pidfd_open(pid, PidfdFlags::empty())?;
+        loop {
+            let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+            match poll(&mut [PollFd::new(&exit, PollFlags::IN)], left.as_ref()) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(0) => return Ok(false),
+                ended => {
+                    ended?;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

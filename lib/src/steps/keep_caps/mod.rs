@@ -132,7 +132,7 @@ pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> R
     in_use.remove();
     // What a killed run still owed is done, where all of it was asked for here.
     for (left, owed) in owed {
-        if owed.iter().all(|(path, _)| saved.iter().any(|(done, _)| done == path)) {
+        if owed.iter().all(|owed| saved.iter().any(|done| done.path == owed.path)) {
             left.remove();
         }
     }
@@ -143,25 +143,29 @@ pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> R
 fn owed_by_killed(host: &Host, paths: &[PathBuf]) -> Vec<(InUse, Vec<Saved>)> {
     let ours: Vec<_> = paths.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
     let with_saved = left::left(host).into_iter().filter_map(|left| left.read().map(|saved| (left, saved)));
-    with_saved.filter(|(_, saved)| saved.iter().any(|(path, _)| ours.contains(path))).collect()
+    with_saved.filter(|(_, saved)| saved.iter().any(|saved| ours.contains(&saved.path))).collect()
 }
 
 /// The same command again after a kill: COMMAND has taken the capability, or the whole file, away by then, and what is
 /// meant is what the killed run saw.
-fn observe_or_owed(path: &Path, owed: &[(InUse, Vec<Saved>)], say: &Say) -> Result<(Saved, Option<Before>), KeepError> {
-    let seen = observe_one(path, say).map(|(saved, before)| (saved, Some(before)));
-    if matches!(seen, Ok(((_, Some(_)), _))) {
+fn observe_or_owed(path: &Path, owed: &[(InUse, Vec<Saved>)], say: &Say) -> Result<(Saved, Before), KeepError> {
+    let seen = observe_one(path, say).map(|(saved, before)| (Saved { owner: Some(before.uid()), ..saved }, before));
+    if matches!(&seen, Ok((saved, _)) if saved.capability.is_some()) {
         return seen;
     }
     let Ok(absolute) = std::path::absolute(path) else { return seen };
-    let owed = owed.iter().flat_map(|(_, saved)| saved).rfind(|(saved, caps)| *saved == absolute && caps.is_some());
-    let Some((_, Some(capability))) = owed else { return seen };
+    let mut of_path = owed.iter().flat_map(|(_, saved)| saved).filter(|saved| saved.path == absolute);
+    let Some((owed, capability)) =
+        of_path.rfind(|saved| saved.capability.is_some()).and_then(|owed| Some((owed, owed.capability.as_ref()?)))
+    else {
+        return seen;
+    };
     say.note(format_args!(
         "{} had {} when an earlier run was killed; that is what is kept",
         path.display(),
         FileCaps::describe(capability)
     ));
-    Ok(((absolute, Some(capability.clone())), seen.ok().and_then(|(_, before)| before)))
+    Ok((owed.clone(), Before::owned_by(owed.owner.unwrap_or(0))))
 }
 
 /// Puts back the capabilities of a save, all of them or none; without one, of every save that an interrupted run left.
@@ -206,15 +210,16 @@ fn restore_one(path: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
     let saved = save::read(&text).map_err(|source| KeepError::Save { path: path.to_owned(), source })?;
     // All are looked at before the first is changed.
     let mut found = Vec::new();
-    for (file, capability) in &saved {
+    for Saved { path: file, capability, owner } in &saved {
+        let before = owner.map(Before::owned_by);
         let refused = |why| KeepError::Refused { path: file.clone(), why, save: path.to_owned() };
         found.push(match capability {
-            Some(capability) => Some((Found::at(file, None).map_err(refused)?, capability)),
+            Some(capability) => Some((Found::at(file, before.as_ref()).map_err(refused)?, capability)),
             None => None,
         });
     }
     let mut kept = Vec::new();
-    for ((file, _), found) in saved.iter().zip(found) {
+    for (Saved { path: file, .. }, found) in saved.iter().zip(found) {
         kept.push(match found {
             Some((found, capability)) => put_back(file, &found, capability, path, say)?,
             None => Kept { path: file.clone(), capabilities: None, restored: false },
@@ -242,22 +247,22 @@ fn observe_one(path: &Path, say: &Say) -> Result<(Saved, Before), KeepError> {
     let before = Before::of(&absolute, &file).map_err(failed("it can't be looked at"))?;
     let shown = capability.as_deref().map_or_else(|| "no capabilities".to_owned(), FileCaps::describe);
     say.detail(format_args!("{} has {shown}", path.display()));
-    Ok(((absolute, capability), before))
+    Ok((Saved { path: absolute, capability, owner: None }, before))
 }
 
 /// Sets every capability that its path had and does not have now. All paths are tried before the first failure is told.
-fn put_back_all(all: &[(Saved, Option<Before>)], save: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
+fn put_back_all(all: &[(Saved, Before)], save: &Path, say: &Say) -> Result<Vec<Kept>, KeepError> {
     let mut kept = Vec::new();
     let mut failure = None;
-    for ((path, capability), before) in all {
+    for (Saved { path, capability, .. }, before) in all {
         let Some(capability) = capability else {
             kept.push(Kept { path: path.clone(), capabilities: None, restored: false });
             continue;
         };
         let not_back = |why| KeepError::NotBack { path: path.clone(), why, save: save.to_owned() };
-        let done = Found::at(path, before.as_ref()).map_err(not_back);
+        let done = Found::at(path, Some(before)).map_err(not_back);
         let done = done.and_then(|found| {
-            if let Some(target) = before.as_ref().and_then(|before| found.leads_elsewhere(before)) {
+            if let Some(target) = found.leads_elsewhere(before) {
                 say.note(format_args!("{} leads to {} now; that file is meant", path.display(), target.display()));
             }
             put_back(path, &found, capability, save, say)

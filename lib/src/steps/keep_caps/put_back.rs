@@ -21,18 +21,27 @@ const OTHERS_WRITE: u32 = 0o022;
 pub(super) struct Before {
     uid: u32,
     others_write: u32,
-    /// Where the path led.
-    target: PathBuf,
+    /// Where the path led, where that is known.
+    target: Option<PathBuf>,
     by_symlink: bool,
 }
 
 impl Before {
+    /// What a save tells.
+    pub(super) fn owned_by(uid: u32) -> Self {
+        Self { uid, others_write: 0, target: None, by_symlink: false }
+    }
+
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     pub(super) fn of(path: &Path, file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         Ok(Self {
             uid: meta.uid(),
             others_write: meta.mode() & OTHERS_WRITE,
-            target: fs::canonicalize(path)?,
+            target: Some(fs::canonicalize(path)?),
             by_symlink: is_symlink(path),
         })
     }
@@ -74,7 +83,7 @@ impl Found {
 
     /// Where the path leads now, when it led elsewhere before.
     pub(super) fn leads_elsewhere(&self, before: &Before) -> Option<&Path> {
-        (self.target != before.target).then_some(&self.target)
+        before.target.as_ref().filter(|target| **target != self.target).map(|_| self.target.as_path())
     }
 
     /// Sets the capability, durably; says what was there.
@@ -105,7 +114,8 @@ fn distrust(path: &Path, meta: &Metadata, before: Option<&Before>) -> Option<Str
     let link = is_symlink(path) && !before.is_some_and(|before| before.by_symlink);
     let folder = durable::parent(path);
     let theirs = |meta: Metadata| !trusted(meta.uid()) || meta.mode() & OTHERS_WRITE != 0;
-    if (link || meta.nlink() > 1) && before.is_none() && fs::metadata(folder).is_ok_and(theirs) {
+    let unseen = before.is_none_or(|before| before.target.is_none());
+    if (link || meta.nlink() > 1) && unseen && fs::metadata(folder).is_ok_and(theirs) {
         let folder = folder.display();
         return Some(format!("it is a link in {folder}, where others than root can make links"));
     }

@@ -7,10 +7,19 @@ use std::path::{Path, PathBuf};
 
 use super::{FileCaps, NotFileCaps};
 
+const OWNER: &str = "# owner: ";
 const ATTRIBUTE: &str = "security.capability=0x";
 
-/// One path and the raw bytes of its `security.capability`; `None` when it had none.
-pub type Saved = (PathBuf, Option<Vec<u8>>);
+/// What is saved of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The path.
+    pub path: PathBuf,
+    /// The raw bytes of its `security.capability`; `None` when it had none.
+    pub capability: Option<Vec<u8>>,
+    /// The user ID of its owner, where that is known, on a line that `setfattr` has no use for.
+    pub owner: Option<u32>,
+}
 
 /// Text that is no save.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +42,11 @@ pub enum NotASave {
 #[must_use]
 pub fn write(saved: &[Saved]) -> Vec<u8> {
     let mut text = Vec::new();
-    for (path, capability) in saved {
+    for Saved { path, capability, owner } in saved {
         text.extend_from_slice(b"# file: ");
         text.extend(quote(path));
         text.push(b'\n');
+        text.extend(owner.map(|owner| format!("{OWNER}{owner}\n")).unwrap_or_default().into_bytes());
         if let Some(bytes) = capability {
             text.extend_from_slice(ATTRIBUTE.as_bytes());
             text.extend(bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()));
@@ -53,12 +63,17 @@ pub fn read(text: &[u8]) -> Result<Vec<Saved>, NotASave> {
     let lines = text.split(|byte| *byte == b'\n').count();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         if let Some(path) = line.strip_prefix(b"# file: ") {
-            saved.push((unquote(path).ok_or(NotASave::Line(number))?, None));
+            let path = unquote(path).ok_or(NotASave::Line(number))?;
+            saved.push(Saved { path, capability: None, owner: None });
+        } else if let Some(owner) = line.strip_prefix(OWNER.as_bytes()) {
+            let saved = saved.last_mut().ok_or(NotASave::Line(number))?;
+            let owner = str::from_utf8(owner).ok().and_then(|owner| owner.parse().ok());
+            saved.owner = Some(owner.ok_or(NotASave::Line(number))?);
         } else if let Some(hex) = line.strip_prefix(ATTRIBUTE.as_bytes()) {
-            let (_, capability) = saved.last_mut().ok_or(NotASave::Line(number))?;
+            let saved = saved.last_mut().ok_or(NotASave::Line(number))?;
             let bytes = from_hex(hex).ok_or(NotASave::Line(number))?;
             FileCaps::from_bytes(&bytes).map_err(|e| NotASave::Capability(number, e))?;
-            *capability = Some(bytes);
+            saved.capability = Some(bytes);
         } else if !line.is_empty()
             && (saved.is_empty() || !line.contains(&b'=') || line.starts_with(b"security.capability="))
         {
@@ -69,7 +84,7 @@ pub fn read(text: &[u8]) -> Result<Vec<Saved>, NotASave> {
         None => Err(NotASave::Empty),
         Some(_) if !text.ends_with(b"\n") => Err(NotASave::CutOff(lines)),
         // A file without capabilities is followed by an empty line as well.
-        Some((_, None)) if !text.ends_with(b"\n\n") => Err(NotASave::CutOff(lines - 1)),
+        Some(Saved { capability: None, .. }) if !text.ends_with(b"\n\n") => Err(NotASave::CutOff(lines - 1)),
         Some(_) => Ok(saved),
     }
 }
@@ -113,6 +128,10 @@ mod tests {
 
     const BIND: &str = "0100000200040000000000000000000000000000";
 
+    fn of(path: &str, capability: Option<Vec<u8>>) -> Saved {
+        Saved { path: path.into(), capability, owner: None }
+    }
+
     fn bind() -> Vec<u8> {
         from_hex(BIND.as_bytes()).unwrap()
     }
@@ -120,19 +139,20 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let odd = PathBuf::from(OsString::from_vec(b"/a b\\c=\n\xff".to_vec()));
-        let saved = vec![(PathBuf::from("/usr/local/bin/runed"), Some(bind())), (odd, None)];
+        let owned = Saved { owner: Some(1234), ..of("/usr/local/bin/runed", Some(bind())) };
+        let saved = vec![owned, Saved { path: odd, capability: None, owner: Some(0) }, of("/bin/x", None)];
         assert_eq!(read(&write(&saved)).unwrap(), saved);
     }
 
     #[test]
     fn reads_what_getfattr_dumps() {
         let text = format!("# file: /bin/x\nsecurity.capability=0x{BIND}\nuser.note=0x41\n\n");
-        assert_eq!(read(text.as_bytes()).unwrap(), [("/bin/x".into(), Some(bind()))]);
+        assert_eq!(read(text.as_bytes()).unwrap(), [of("/bin/x", Some(bind()))]);
     }
 
     #[test]
     fn a_save_that_is_cut_off_anywhere_is_never_read_as_another() {
-        let saved = vec![("/a".into(), None), ("/b".into(), Some(bind())), ("/c".into(), None)];
+        let saved = vec![of("/a", None), of("/b", Some(bind())), of("/c", None)];
         let text = write(&saved);
         for end in 0..text.len() {
             // Between two files nothing tells; what is there is whole.
@@ -154,6 +174,8 @@ mod tests {
             format!("# file: /x\nsecurity.capability=0x{}\n", &BIND[2..]),
             "# file: /x\nsecurity.capability=0sAQ==\n".to_owned(),
             "# file: \\9\n".to_owned(),
+            "# file: /x\n# owner: root\n\n".to_owned(),
+            "# owner: 0\n# file: /x\n\n".to_owned(),
         ] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
