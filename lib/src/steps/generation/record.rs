@@ -6,6 +6,7 @@
 mod dest;
 mod disk;
 mod failed;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::words::proof::Proof;
 pub use dest::Dest;
 pub use disk::{folder, names, path, put_back, read, write};
 pub use failed::Failed;
+pub use trial::{Finding, Trial, UnitBefore};
 
 /// The number of a generation of one NAME. Numbers only grow and are never used twice.
 pub type Id = u64;
@@ -118,68 +120,6 @@ pub struct FileState {
     /// Where it came from, as far as the store knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-}
-
-/// A change that is not settled yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Trial {
-    /// The generation on trial.
-    pub generation: Id,
-    /// The generation that recovery brings in when the trial's chain is gone.
-    pub home: Id,
-    /// What opened it: a swap, whose home was in place and running then, or a rollback, which is on its way home.
-    pub by: Arrived,
-    /// When it was opened, in seconds since 1970-01-01 UTC.
-    pub opened: u64,
-    /// It was opened by `swapbin --trial`, by hand: no chain is there that would end it, or could be gone.
-    #[serde(default)]
-    pub by_hand: bool,
-    /// The inode of each folder it changed: below a file system that is not mounted lies another one.
-    #[serde(default)]
-    pub folders: BTreeMap<Dest, u64>,
-    /// Each unit as it was when the trial was opened.
-    pub before: BTreeMap<String, UnitBefore>,
-    /// What was last found of each unit.
-    pub verdicts: BTreeMap<String, Finding>,
-}
-
-/// What was found of a unit on trial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What it says of the generation.
-    pub judged: Judged,
-    /// The verdict: its name and its evidence.
-    pub text: String,
-}
-
-impl Trial {
-    /// What the verdicts say of the generation on trial, all units taken together.
-    #[must_use]
-    pub fn judged(&self) -> Judged {
-        let mut found = self.verdicts.values().map(|finding| &finding.judged);
-        let unhealthy = found.clone().find(|judged| matches!(judged, Judged::Unhealthy(_)));
-        match unhealthy {
-            Some(unhealthy) => unhealthy.clone(),
-            None if !self.verdicts.is_empty() && found.all(|judged| *judged == Judged::Proven) => Judged::Proven,
-            None => Judged::Unproven,
-        }
-    }
-
-    /// The first unit that was not found healthy, and how it was found.
-    #[must_use]
-    pub fn unhealthy(&self) -> Option<String> {
-        let (unit, finding) = self.verdicts.iter().find(|(_, finding)| finding.judged != Judged::Proven)?;
-        Some(format!("{unit}: {}", finding.text))
-    }
-}
-
-/// A unit before anything was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitBefore {
-    /// Whether it was active. One that was not is never started by the way back.
-    pub active: bool,
-    /// Its `InvocationID`: a restart since then shows by another one.
-    pub invocation: String,
 }
 
 impl Record {

@@ -4,9 +4,8 @@
 //! under the lock ([`open`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fs_err as fs;
@@ -17,13 +16,16 @@ use super::record::{self, Arrived, Dest, FileState, Finding, Generation, Id, Jud
 use super::stage::{Staged, in_place};
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
-use crate::sys::systemd::Systemd;
 use crate::sys::{Host, clock};
 use crate::words::name::Name;
 use crate::words::proof::Proof;
+use found::unit_now;
+use place::{folder_of, keep_aside, make_old_durable, not_durable};
 use undo::Baks;
 
+mod found;
 mod home;
+mod place;
 mod undo;
 mod upkeep;
 
@@ -240,55 +242,6 @@ impl<'h> Set<'h, Settled> {
         }
         Ok(Set { host: self.host, record: self.record, state: OnTrial(trial), found: self.found, turn: self.turn })
     }
-
-    /// Makes the generation in place say what is really there, so that the way back leads to it: the first time, and
-    /// when other hands have changed a file since.
-    fn note_what_is_there(&mut self, staged: &[Staged], say: &Say) -> Result<(), GenerationError> {
-        let mut files = self.files_of(self.record.current);
-        let known: BTreeSet<Dest> = files.keys().cloned().collect();
-        let all: BTreeSet<Dest> = known.iter().cloned().chain(staged.iter().map(|s| s.dest.clone())).collect();
-        let id = self.record.next_id().max(unused_backup_number(&all));
-        let mut edited = false;
-        let mut joining = Vec::new();
-        for dest in all {
-            let found = match staged.iter().find(|s| s.dest == dest) {
-                Some(staged) => staged.old.as_ref().map(|old| old.state(id)),
-                None => in_place(&dest)?.map(|found| found.state(id)),
-            };
-            if !known.contains(&dest) {
-                joining.push((dest, found));
-                continue;
-            }
-            let same = match (&found, files.get(&dest).and_then(Option::as_ref)) {
-                (Some(now), Some(recorded)) => {
-                    (now.digest, now.mode, now.uid, now.gid, &now.capabilities)
-                        == (recorded.digest, recorded.mode, recorded.uid, recorded.gid, &recorded.capabilities)
-                }
-                (None, None) => true,
-                _ => false,
-            };
-            if !same {
-                say.note(format_args!(
-                    "{} was changed by other hands since the last swap; it is kept as a generation of its own",
-                    dest.path().display()
-                ));
-                edited = true;
-                files.insert(dest, found);
-            }
-        }
-        if edited || self.record.generations.is_empty() {
-            let replaced = self.record.generation(self.record.current).map(|g| g.id);
-            let verdict = Judged::Unproven;
-            self.record.generations.push(Generation { id, time: clock::now(), replaced, files, verdict });
-            self.record.current = id;
-            self.record.arrived = Arrived::Found;
-        }
-        let born = self.record.current;
-        for (dest, found) in joining {
-            self.record.backfill(&dest, found.map(|found| FileState { born, ..found }).as_ref());
-        }
-        Ok(())
-    }
 }
 
 impl<'h> Set<'h, OnTrial> {
@@ -437,51 +390,6 @@ impl<'h> Set<'h, OnTrial> {
         Ok(())
     }
 
-    /// Links the old files for the way back, then renames the new ones into place. What this trial put in place before
-    /// (`again`) is not old: home's own file is linked already, and may have the very same bytes.
-    fn put_in_place(&self, mut staged: Vec<Staged>, again: &BTreeSet<Dest>, say: &Say) -> Result<(), GenerationError> {
-        let home = self.files_of(self.trial().home);
-        let home_proven = self.record.generation(self.trial().home).is_some_and(|g| g.verdict == Judged::Proven);
-        let moves_bak = home_proven || self.record.last_proven(None).is_none();
-        let old_of = |s: &Staged| home.get(&s.dest)?.as_ref().filter(|_| !again.contains(&s.dest));
-        for s in &staged {
-            let Some(recorded) = old_of(s) else { continue };
-            let found = s.old.as_ref();
-            let still = found.filter(|old| old.digest == recorded.digest).map(|old| old.is_still_at(&s.dest));
-            if still.transpose()? != Some(true) {
-                let why = "other hands changed it while it was being replaced; it is left as it is now, try again";
-                return Err(GenerationError::refused(s.dest.path(), why));
-            }
-        }
-        for s in &staged {
-            let Some(old) = old_of(s) else { continue };
-            change::link_over(s.dest.path(), &s.dest.backup(old.born))?;
-            if moves_bak {
-                self.move_bak(&s.dest, say)?;
-            }
-        }
-        change::sync_folders(staged.iter().map(|s| s.dest.path())).map_err(not_durable)?;
-        let moves = change::moves_of(&staged);
-        let carried = change::carry_out(moves, Way::Forward);
-        let gone = |s: &&mut Staged| fs::symlink_metadata(s.path()).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-        staged.iter_mut().filter(gone).for_each(Staged::renamed);
-        carried.map_err(|(path, source)| GenerationError::Io {
-            path,
-            what: "the new file could not be renamed into place",
-            source,
-        })
-    }
-
-    /// Makes `.FILE.bak` the file in place. A file of other hands by that name is kept aside, not lost.
-    fn move_bak(&self, dest: &Dest, say: &Say) -> Result<(), GenerationError> {
-        let bak = dest.bak();
-        if bak.exists() && !self.is_bak_ours(dest) {
-            let aside = keep_aside(&bak, dest)?;
-            say.note(format_args!("{} is not upswap's; it is kept as {}", bak.display(), aside.display()));
-        }
-        change::link_over(dest.path(), &bak)
-    }
-
     /// The error of a change that stopped in the middle and could not be taken back here.
     fn torn(&self, error: GenerationError) -> GenerationError {
         match error {
@@ -489,40 +397,6 @@ impl<'h> Set<'h, OnTrial> {
                 GenerationError::Torn { name: self.record.name.clone(), path, what, source }
             }
             other => GenerationError::HalfDone { name: self.record.name.clone(), source: Box::new(other) },
-        }
-    }
-}
-
-/// The folder of `dest` and its inode.
-fn folder_of(dest: &Dest) -> Option<(Dest, u64)> {
-    let folder = dest.path().parent()?;
-    Some((Dest::new(folder.to_owned()), fs::metadata(folder).ok()?.ino()))
-}
-
-/// Makes the files that are to be replaced durable: the way back stands on them, and other hands may have written them a moment ago.
-fn make_old_durable(staged: &[Staged]) -> Result<(), GenerationError> {
-    let old: Vec<&Path> = staged.iter().filter(|s| s.old.is_some()).map(|s| s.dest.path()).collect();
-    for path in &old {
-        change::sync_file(path).map_err(GenerationError::io(path, "it can't be made durable for the way back"))?;
-    }
-    change::sync_folders(old).map_err(not_durable)
-}
-
-fn not_durable((path, source): (PathBuf, io::Error)) -> GenerationError {
-    GenerationError::Io { path, what: "this folder can't be made durable", source }
-}
-
-/// Links `file` to a name beside `dest` that nothing else has, so that it is not lost when its own name is given away.
-fn keep_aside(file: &Path, dest: &Dest) -> Result<PathBuf, GenerationError> {
-    let mut time = clock::now();
-    loop {
-        let aside = dest.kept_aside(time);
-        match fs::hard_link(file, &aside) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && !change::same_inode(file, &aside) => time += 1,
-            Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-                return Err(GenerationError::io(&aside, "a hard link to keep a file of other hands can't be made")(e));
-            }
-            _ => return Ok(aside),
         }
     }
 }
@@ -547,34 +421,4 @@ pub fn owner(host: &Host, dest: &Dest) -> Result<Option<String>, GenerationError
         }
     }
     unread.map_or(Ok(None), Err)
-}
-
-/// The unit as it is before anything is touched. A rollback that is asked for means a failed service too: it is to run again.
-fn unit_now(host: &Host, unit: &str, by: Arrived) -> Result<UnitBefore, GenerationError> {
-    let properties = Systemd::on(host).show(unit, &["ActiveState", "InvocationID"])?;
-    let value = |key: &str| properties.get(key).cloned().unwrap_or_default();
-    let active = match value("ActiveState").as_str() {
-        "active" | "reloading" | "activating" | "refreshing" => true,
-        "failed" | "deactivating" => by == Arrived::Rollback,
-        _ => false,
-    };
-    Ok(UnitBefore { active, invocation: value("InvocationID") })
-}
-
-/// The first number of which no backup lies beside any of `dests`: a lost record must not make us write over one.
-fn unused_backup_number(dests: &BTreeSet<Dest>) -> Id {
-    let mut first = 1;
-    for dest in dests {
-        let prefix = dest.sibling("upswap-");
-        let (Some(folder), Some(prefix)) = (prefix.parent(), prefix.file_name().and_then(|n| n.to_str())) else {
-            continue;
-        };
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        for name in entries.filter_map(|e| e.file_name().into_string().ok()) {
-            if let Some(number) = name.strip_prefix(prefix).and_then(|rest| rest.parse::<Id>().ok()) {
-                first = first.max(number + 1);
-            }
-        }
-    }
-    first
 }
