@@ -17,11 +17,6 @@ use crate::material;
 /// How many points are run side by side.
 const WORKERS: usize = 2;
 
-/// Whether the long form of the sweeps is asked for.
-pub fn full() -> bool {
-    std::env::var_os("UPSWAP_SWEEP").is_some_and(|form| form == "full")
-}
-
 /// Whether a case is to be swept: all are, unless `UPSWAP_SWEEP_ONLY` is a part of one's name.
 pub fn asked_for(name: &str) -> bool {
     std::env::var("UPSWAP_SWEEP_ONLY").map_or(true, |part| name.contains(&part))

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::bed::{Bed, Disk, Listed, Struck, asked_for, full, none, sweep, tell};
+use crate::bed::{Bed, Disk, Listed, Struck, asked_for, none, sweep, tell};
 use crate::cases::{CASES, Case, States};
 use crate::host::needs_root;
 use crate::kill::{ends_well, litter, record};
+use crate::material::full_sweep;
 
 const ERRORS: [&str; 9] = ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "EINTR", "ENOSYS"];
 const OURS: [&str; 3] = ["swapbin", "rollback", "setcap-keep"];
@@ -93,7 +94,7 @@ pub fn fault_points(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>)
             .filter(|index| can_fail_so(call, ERRORS[*index]))
             .min_by_key(|index| count(*index))
             .unwrap_or(0);
-        for (index, error) in ERRORS.iter().enumerate().filter(|(index, _)| full() || *index == least) {
+        for (index, error) in ERRORS.iter().enumerate().filter(|(index, _)| full_sweep() || *index == least) {
             if !can_fail_so(call, error) {
                 continue;
             }

@@ -1,8 +1,9 @@
 //! Acceptance 1: SIGKILL before every call. The paths are judged as they are, after recovery, and after the same command again.
 
-use crate::bed::{Bed, Struck, asked_for, full, none, sweep, tell};
+use crate::bed::{Bed, Struck, asked_for, none, sweep, tell};
 use crate::cases::{CASES, Case, States, tool};
 use crate::host::needs_root;
+use crate::material::full_sweep;
 
 /// Where a run is killed, and then perhaps its recovery.
 struct Point {
@@ -32,7 +33,7 @@ pub fn swept(case: &Case) -> Vec<String> {
     let mut points: Vec<_> = (1..=mutating).map(|number| Point { calls: "mutating", number, recovery: None }).collect();
     // Every call of swapbin alone; of a whole tree every third in the short form.
     let stride = match case.name {
-        _ if full() => 1,
+        _ if full_sweep() => 1,
         name if name.starts_with("swapbin, 1 file, the first") => 1,
         name if name.starts_with("swapbin") => 3,
         _ => 41,
@@ -40,9 +41,9 @@ pub fn swept(case: &Case) -> Vec<String> {
     points.extend((1..=all).step_by(stride).map(|number| Point { calls: "all", number, recovery: None }));
     // A recovery that is killed too: the whole grid, or a diagonal of it.
     // A diagonal of a whole tree is long; every third point of it is killed twice.
-    let every = if full() || case.name.starts_with("swapbin, 1") { 1 } else { 3 };
+    let every = if full_sweep() || case.name.starts_with("swapbin, 1") { 1 } else { 3 };
     for number in (1..=mutating).step_by(every) {
-        let seconds = (1..=recovery).filter(|second| full() || (number * 7 + 3) % recovery.max(1) + 1 == *second);
+        let seconds = (1..=recovery).filter(|second| full_sweep() || (number * 7 + 3) % recovery.max(1) + 1 == *second);
         points.extend(seconds.map(|second| Point { calls: "mutating", number, recovery: Some(second) }));
     }
     let started = std::time::Instant::now();

@@ -10,7 +10,7 @@ use fs_err as fs;
 
 use crate::disk::{self, Kind, Mounted};
 use crate::managed::{Canary, Deed, Generation, When, World};
-use crate::material;
+use crate::material::{self, full_sweep};
 
 /// What else happens to the file system right before the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,14 +186,10 @@ fn killed_and_ended_by_the_next(deed: Deed, next: impl Fn(&World) -> Command, wa
     found
 }
 
-fn full() -> bool {
-    std::env::var_os("UPSWAP_SWEEP").is_some_and(|what| what == "full")
-}
-
 /// The points of the short form: every `stride`-th while the mark is on disk, from `offset` on, and with offset 0 the first of
 /// every call's name.
 fn chosen(deed: Deed, all: &[Point], stride: usize, offset: usize) -> Vec<Point> {
-    if full() {
+    if full_sweep() {
         return all.to_vec();
     }
     let mut records = all.iter().filter(|p| p.target.contains("state.json")).map(|p| p.number);

@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use crate::disk::{self, Kind, Logged, Mounted};
 use crate::managed::{Canary, Deed, Draw, When, World};
-use crate::material;
+use crate::material::{self, full_sweep};
 
 /// What a disk writes as a whole.
 const SECTOR: usize = 512;
@@ -170,10 +170,6 @@ fn build(image: &Path, log: &[Logged], mut draw: Option<&mut Draw>) {
     }
 }
 
-fn full() -> bool {
-    std::env::var_os("UPSWAP_SWEEP").is_some_and(|what| what == "full")
-}
-
 /// Replays the deeds, sharing `states` among them.
 fn replay_all(kind: Kind, states: usize) {
     let deeds = [Deed::Swap, Deed::SwapOverFresh, Deed::Rollback, Deed::Pending];
@@ -187,17 +183,17 @@ fn replay_all(kind: Kind, states: usize) {
 
 #[test]
 fn every_disk_that_ext4_may_leave_is_good() {
-    replay_all(Kind::Ext4, if full() { 400 } else { 48 });
+    replay_all(Kind::Ext4, if full_sweep() { 400 } else { 48 });
 }
 
 #[test]
 fn every_disk_that_xfs_may_leave_is_good() {
-    replay_all(Kind::Xfs, if full() { 300 } else { 28 });
+    replay_all(Kind::Xfs, if full_sweep() { 300 } else { 28 });
 }
 
 #[test]
 fn every_disk_that_btrfs_may_leave_is_good() {
-    replay_all(Kind::Btrfs, if full() { 300 } else { 28 });
+    replay_all(Kind::Btrfs, if full_sweep() { 300 } else { 28 });
 }
 
 /// The same replay finds what is broken.

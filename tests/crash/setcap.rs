@@ -6,10 +6,11 @@
 
 use std::process::Command;
 
-use crate::bed::{Bed, Struck, full, none, sweep, tell};
+use crate::bed::{Bed, Struck, none, sweep, tell};
 use crate::cases::{one, tool};
 use crate::errno::fault_points;
 use crate::host::{Host, needs_root};
+use crate::material::full_sweep;
 
 const PATH: &str = "bin/runed";
 
@@ -23,7 +24,7 @@ fn a_killed_setcap_keep_still_gives_the_capability_back() {
     let bed = Bed::new(one);
     let calls = bed.calls(&["--calls", "all"], &command(&bed.host)).len() as u64;
     let mutating = bed.calls(&[], &command(&bed.host)).len() as u64;
-    let stride = if full() { 1 } else { 5 };
+    let stride = if full_sweep() { 1 } else { 5 };
     let mut points: Vec<_> = (1..=mutating).map(|n| ("mutating", n)).collect();
     points.extend((1..=calls).step_by(stride).map(|n| ("all", n)));
     let points: Vec<_> = points.iter().flat_map(|p| [(*p, true), (*p, false)]).collect();

@@ -26,6 +26,12 @@ pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Whether the long form of the sweeps is asked for (`make crash`).
+#[allow(dead_code)] // The demo and the cli tests sweep nothing.
+pub fn full_sweep() -> bool {
+    std::env::var_os("UPSWAP_SWEEP").is_some_and(|form| form == "full")
+}
+
 /// Where cargo left the tools of this run, `target/debug` say.
 pub fn tools() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_swapbin")).parent().unwrap()

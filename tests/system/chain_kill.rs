@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::env::Env;
-use crate::material;
+use crate::material::{self, full_sweep};
 
 /// The chain that is killed.
 pub const CHAIN: &str = "upswap upgrade runed --version v2.0.0 --refresh-unit";
@@ -72,11 +72,6 @@ pub fn spread(points: &[Point], inside: usize, outside: usize) -> Vec<Point> {
     let mut chosen = [renames, others, evenly(&rest, outside)].concat();
     chosen.sort_by_key(|point| point.number);
     chosen
-}
-
-/// Whether the long form is asked for.
-pub fn full() -> bool {
-    std::env::var("UPSWAP_SWEEP").is_ok_and(|form| form == "full")
 }
 
 /// A line for people, also when the sweep passes: which points it took and what it found there.
@@ -211,7 +206,7 @@ impl Seen {
 }
 
 fn kill_at(host: &Env, deed: &str, number: usize) -> Seen {
-    let again = if full() && deed == CHAIN { "yes" } else { "" };
+    let again = if full_sweep() && deed == CHAIN { "yes" } else { "" };
     let output = host.run(&format!("deed='{deed}' again='{again}' sh /opt/kill {number}")).success();
     Seen::of(output.stdout())
 }
@@ -220,7 +215,7 @@ fn kill_at(host: &Env, deed: &str, number: usize) -> Seen {
 fn a_chain_killed_anywhere_leaves_a_service_that_runs_or_is_made_to_run() {
     let host = ready(Env::boot());
     let all = points_of(&host, CHAIN);
-    let points = if full() { all.clone() } else { spread(&all, INSIDE, OUTSIDE) };
+    let points = if full_sweep() { all.clone() } else { spread(&all, INSIDE, OUTSIDE) };
     tell(&format!("chain_kill: {} of {} mutating calls of '{CHAIN}'", points.len(), all.len()));
     let (mut open, mut wrong, mut ends) = (0, Vec::new(), BTreeSet::new());
     for point in &points {
@@ -246,7 +241,7 @@ fn a_reference_script_killed_so_is_found_out() {
     let mut found = BTreeSet::new();
     let mut points = all.clone();
     points.dedup_by(|next, kept| next.what == kept.what);
-    let step = if full() { 1 } else { points.len().div_ceil(12) };
+    let step = if full_sweep() { 1 } else { points.len().div_ceil(12) };
     let points: Vec<&Point> = points.iter().step_by(step).collect();
     let mut bad = 0;
     for point in &points {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use upswap::words::privileges::{CapSet, Sets};
 
 use crate::env::Env;
+use crate::material::full_sweep;
 
 /// The programs, each a copy of sleep(1), by what is done to it. `cap_chown` stands for a capability that the unit does not speak of.
 const PROGRAMS: [(&str, &str); 14] = [
@@ -118,7 +119,7 @@ fn matrix() -> Vec<String> {
             }
         }
     }
-    let every = if std::env::var_os("UPSWAP_SWEEP").is_some_and(|sweep| sweep == "full") { 1 } else { 5 };
+    let every = if full_sweep() { 1 } else { 5 };
     cases.into_iter().step_by(every).collect()
 }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use crate::chain_kill::{Point, full, points_of, ready, spread, tell};
+use crate::chain_kill::{Point, points_of, ready, spread, tell};
 use crate::env::Env;
-use crate::material;
+use crate::material::{self, full_sweep};
 
 /// The folders of the host that are on the disk.
 const FOLDERS: [&str; 3] = ["/usr/local/bin", "/etc/systemd/system", "/var/lib/upswap"];
@@ -158,8 +158,8 @@ fn sweep(machine: &Machine, points: &[Point]) -> Vec<String> {
 fn after_a_power_cut_anywhere_in_the_chain_the_service_runs_and_nobody_did_anything() {
     let machine = Machine::new();
     let all = machine.points();
-    let mut points = if full() { spread(&all, 14, 6) } else { spread(&all, 5, 1) };
-    if full() {
+    let mut points = if full_sweep() { spread(&all, 14, 6) } else { spread(&all, 5, 1) };
+    if full_sweep() {
         // Each in both ways.
         points = points.iter().flat_map(|point| [point.clone(), point.clone()]).collect();
     }
