@@ -84,11 +84,11 @@ const KEPT: Entry = (
 
 const STATE_DIR: Entry = (
     "UPSWAP_STATE_DIR",
-    "The state folder, instead of /var/lib/upswap. systemd's STATE_DIRECTORY is used when it is not set.",
+    "The state folder, instead of /var/lib/upswap. When it is not set, the folder called upswap of systemd's STATE_DIRECTORY is used.",
 );
 const CACHE_DIR: Entry = (
     "UPSWAP_CACHE_DIR",
-    "The cache folder, instead of /var/cache/upswap. systemd's CACHE_DIRECTORY is used when it is not set.",
+    "The cache folder, instead of /var/cache/upswap. When it is not set, the folder called upswap of systemd's CACHE_DIRECTORY is used.",
 );
 const GUARDED: Entry = (
     "UPSWAP_NAME, UPSWAP_LOCK_FD",

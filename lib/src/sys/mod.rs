@@ -3,6 +3,8 @@
 //! Knows bytes, paths, descriptors and processes; knows no release, no generation and no verdict.
 
 use std::env;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub mod attrs;
@@ -43,8 +45,8 @@ impl Host {
     /// This machine, as the environment describes it.
     ///
     /// Root gets `/var/lib/upswap`, `/var/cache/upswap` and `/run/upswap`; another user the folders of the XDG Base
-    /// Directory Specification. `UPSWAP_STATE_DIR` and `UPSWAP_CACHE_DIR`, then systemd's `$STATE_DIRECTORY` and
-    /// `$CACHE_DIRECTORY`, move them. `UPSWAP_ROOT` puts everything below a folder: for tests and for disk images.
+    /// Directory Specification. `UPSWAP_STATE_DIR` and `UPSWAP_CACHE_DIR`, then an `upswap` of systemd's `$STATE_DIRECTORY`
+    /// and `$CACHE_DIRECTORY`, move them. `UPSWAP_ROOT` puts everything below a folder: for tests and for disk images.
     #[must_use]
     pub fn from_env() -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -61,10 +63,11 @@ impl Host {
                 }
             }
         };
-        if let Some(dir) = var("UPSWAP_STATE_DIR").or_else(|| var("STATE_DIRECTORY")) {
+        let of_systemd = |name: &str| env::var_os(name).and_then(|folders| named_for_us(&folders));
+        if let Some(dir) = var("UPSWAP_STATE_DIR").or_else(|| of_systemd("STATE_DIRECTORY")) {
             host.state = dir;
         }
-        if let Some(dir) = var("UPSWAP_CACHE_DIR").or_else(|| var("CACHE_DIRECTORY")) {
+        if let Some(dir) = var("UPSWAP_CACHE_DIR").or_else(|| of_systemd("CACHE_DIRECTORY")) {
             host.cache = dir;
         }
         host
@@ -113,5 +116,26 @@ impl Host {
     pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
         let absolute = absolute.as_ref();
         self.root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+}
+
+/// The one of `folders`, several with colons between them (systemd.exec(5), `StateDirectory=`), that is called `upswap`. A
+/// service that upgrades itself has such variables too, and they name what is its own.
+fn named_for_us(folders: &OsStr) -> Option<PathBuf> {
+    let mut each = folders.as_bytes().split(|byte| *byte == b':').map(|path| PathBuf::from(OsStr::from_bytes(path)));
+    each.find(|path| path.is_absolute() && path.file_name() == Some(OsStr::new("upswap")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_s_own_folder_is_not_taken_for_ours() {
+        let named = |folders: &str| named_for_us(OsStr::new(folders));
+        assert_eq!(named("/var/lib/rune:/var/lib/private/upswap"), Some("/var/lib/private/upswap".into()));
+        for other in ["", "/var/lib/rune", "/var/lib/upswap/rune", "upswap", ":"] {
+            assert_eq!(named(other), None, "{other}");
+        }
     }
 }
