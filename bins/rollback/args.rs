@@ -65,7 +65,7 @@ pub struct Args {
     /// The command to guard
     #[arg(value_name = "COMMAND", last = true, requires = "guard", conflicts_with_all = ["target", "list", "pending"])]
     pub command: Vec<OsString>,
-    /// List the generations of NAME, or of every name; * is in place, ? on trial
+    /// List the generations of NAME, or of every name; * is in place, ? in place and on trial
     #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with_all = ["guard", "pending"])]
     #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     pub list: Option<Option<Name>>,
@@ -138,7 +138,13 @@ impl Args {
             (.., Some(name), _, _) => Deed::Current(name),
             (.., Some(name), _) => Deed::Prune(name.as_ref()),
             (.., Some(name)) => Deed::Forget(name),
-            (Some(target), ..) if target.as_os_str().as_bytes().contains(&b'/') => Deed::Path(target),
+            (Some(target), ..) if target.as_os_str().as_bytes().contains(&b'/') => match &self.to {
+                None => Deed::Path(target),
+                Some(_) => {
+                    let why = "--to needs a NAME: a PATH has its .FILE.bak to go back to and nothing else";
+                    return Err(Stop::new(Exit::Usage, format!("{}: {why}; see: rollback --list", target.display())));
+                }
+            },
             (Some(target), ..) => Deed::Name(name_of(target)?),
             (None, ..) => Deed::Pending,
         })

@@ -31,12 +31,16 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     match args.deed()? {
         Deed::Guard(name) if args.dry_run => Ok(would_guard(name, &args, say)),
         Deed::Guard(name) => Ok(answer::guarded(&guard(&host, name, &args.command, wait, say)?)),
-        Deed::List(None) => Ok(answer::listed(&list::all(&host, say)?)),
+        Deed::List(None) => {
+            let (rows, unread) = list::all(&host, say)?;
+            Ok(answer::listed(&rows).exiting(told(&unread, say)))
+        }
         Deed::List(Some(name)) => Ok(answer::listed(&[list::of(&host, &name)?])),
         Deed::Current(name) => Ok(answer::current(&list::current(&host, name)?)),
         Deed::Pending if args.dry_run => {
-            let on_trial: Vec<_> = list::all(&host, say)?.into_iter().filter(|row| row.trial.is_some()).collect();
-            Ok(answer::listed(&on_trial))
+            let (rows, unread) = list::all(&host, say)?;
+            let on_trial: Vec<_> = rows.into_iter().filter(|row| row.trial.is_some()).collect();
+            Ok(answer::listed(&on_trial).exiting(told(&unread, say)))
         }
         Deed::Pending => Ok(answer::settled(&pending::settle(&host, services, args.boot, say)?)),
         Deed::Prune(name) => {
@@ -49,6 +53,14 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
         Deed::Path(path) => exchanged(&host, path, &args, say),
         Deed::Name(name) => one(&host, &name, services, &args, say),
     }
+}
+
+/// Records that could not be read are told of, and make the answer a partial one.
+fn told(unread: &[Stop], say: &Say) -> Exit {
+    for stop in unread {
+        say.error(stop);
+    }
+    unread.first().map_or(Exit::Done, |stop| stop.exit)
 }
 
 fn one(host: &Host, name: &Name, services: Services, args: &Args, say: &Say) -> Result<Answer, Stop> {

@@ -97,6 +97,12 @@ impl Answer {
         Self { deed: true, ..Self::product(exit) }
     }
 
+    /// The same answer with this exit code.
+    #[must_use]
+    pub fn exiting(self, exit: Exit) -> Self {
+        self.passing_on(exit.code())
+    }
+
     /// The same answer with the exit code of a COMMAND, for a wrapper that had nothing to do itself.
     #[must_use]
     pub fn passing_on(mut self, code: u8) -> Self {

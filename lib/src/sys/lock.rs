@@ -220,9 +220,19 @@ fn holder(path: &Path) -> String {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(200).read_to_string(&mut text));
     match (read, text.trim()) {
-        (Ok(_), line) if !line.is_empty() => line.to_owned(),
+        (Ok(_), line) if !line.is_empty() => {
+            match pid_of(line).filter(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                Some(_) => format!("what {line} started, itself gone"),
+                None => line.to_owned(),
+            }
+        }
         _ => "another process".to_owned(),
     }
+}
+
+/// The number in `PID 4711 (rollback)`.
+fn pid_of(signature: &str) -> Option<u32> {
+    signature.strip_prefix("PID ")?.split(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
         &["--forget"],
         &["--forget", "runed", "--no-restart"],
         &["runed", "--boot"],
+        &["bin/runed", "--to", "1"],
     ] {
         let ran = host.rollback(arguments);
         assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{ran:?}");
@@ -100,7 +101,7 @@ fn the_list_is_a_table_or_json() {
     }
     insta::assert_snapshot!(list);
     insta::assert_snapshot!(host.rollback(["--list", "runed", "--json"]).is(0).stdout);
-    host.rollback(["--list", "nobody"]).is(1).says("nothing was ever swapped under this name");
+    host.rollback(["--list", "nobody"]).is(1).says("nothing is recorded under this name");
     assert_eq!(Host::new().rollback(["--list", "--json"]).is(0).json()["names"], json!([]));
     // Its worth is its output.
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into_parts().0;

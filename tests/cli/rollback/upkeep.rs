@@ -1,5 +1,6 @@
 //! `rollback --current`, `--prune` and `--forget`, and the versions that are remembered because they failed.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use fs_err as fs;
@@ -106,7 +107,7 @@ fn the_last_proven_generation_outlives_any_number_of_others() {
 #[test]
 fn current_is_one_line_for_scripts() {
     let host = Host::with_runed();
-    host.rollback(["--current", "runed"]).is(1).says("nothing was ever swapped under this name");
+    host.rollback(["--current", "runed"]).is(1).says("nothing is recorded under this name");
     host.swapped_in("2");
     host.rollback(["--current", "runed"]).is(0).prints("2 v2 unproven\n");
     let file = host.stored("runed", "3");
@@ -145,7 +146,7 @@ fn prune_removes_what_no_generation_needs_and_what_killed_runs_left() {
     assert_eq!(host.record()["keep"], 2, "from now on");
     host.rollback(["runed", "--no-restart"]).is(0);
     assert_eq!(host.text("bin/runed"), "2");
-    host.rollback(["--prune", "nobody"]).is(1).says("nothing was ever swapped under this name");
+    host.rollback(["--prune", "nobody"]).is(1).says("nothing is recorded under this name");
 }
 
 #[test]
@@ -189,4 +190,38 @@ fn forget_leaves_the_files_in_place_and_nothing_else() {
     host.file("bin/.runed.bak", "mine");
     host.rollback(["--forget", "runed"]).is(0);
     assert_eq!(host.text("bin/.runed.bak"), "mine");
+}
+
+#[test]
+fn bak_never_names_a_file_that_the_history_has_forgotten() {
+    let host = Host::with_runed();
+    host.file("bin/rune", "1");
+    let both = |bytes: &str| {
+        let files = [host.stored("runed", bytes), host.stored("rune", bytes)];
+        let words = ["--name", "runed", "--keep", "2", "-t", "bin"].map(PathBuf::from);
+        host.swapbin(words.into_iter().chain(files)).is(0);
+    };
+    both("2");
+    assert_eq!(host.text("bin/.rune.bak"), "1");
+    host.swapped_in("3");
+    // Generation 1 is gone, and what is in place of rune is all that the history has of it.
+    assert!(!host.names("bin").contains(&".rune.bak".to_owned()), "{:?}", host.names("bin"));
+    assert_eq!(host.text("bin/.runed.bak"), "2");
+    both("4");
+    assert_eq!(host.text("bin/.rune.bak"), "2");
+    host.rollback(["--forget", "runed"]).is(0);
+    assert_eq!(host.names("bin"), ["rune", "runed"]);
+}
+
+#[test]
+fn the_host_s_own_fault_is_not_remembered_against_a_version() {
+    let host = with_a_probe("2\n3\nv1\n");
+    host.ran(&mut chain(&host, "2", "")).is(4).says("when its cause is mended: systemctl restart runed.service");
+    host.file("bad", "x\n");
+    host.ran(&mut chain(&host, "2", "")).is(0);
+    // A rollback by hand to one that does not run says how to come back.
+    host.ran(&mut chain(&host, "4", "")).is(0);
+    host.file("bad", "2\n");
+    host.rollback(["runed"]).is(4).says("go where it came from: rollback runed --to 4");
+    host.rollback(["runed", "--to", "4"]).is(0);
 }

@@ -94,9 +94,26 @@ fn what_is_asked_for_wins_over_what_was_there() {
 }
 
 #[test]
+fn a_program_that_is_empty_or_cut_off_is_refused_and_any_other_file_is_the_caller_s() {
+    let host = Host::with_runed();
+    chmod(host.path("bin/runed"), 0o755);
+    let program = fs::read("/bin/true").unwrap();
+    for (bytes, why) in [(&b""[..], "it is empty"), (&program[..program.len() / 2], "it can't run")] {
+        host.file("src/bad", bytes);
+        host.swapbin(["src/bad", "bin/runed"]).is(1).says(why);
+        host.swapbin(["-n", "src/bad", "bin/runed"]).is(1).says(why);
+        assert_eq!((host.text("bin/runed"), host.names("bin")), ("v1".into(), vec!["runed".to_owned()]));
+    }
+    host.file("bin/notes", "x");
+    host.file("src/bad", "");
+    host.swapbin(["src/bad", "bin/notes"]).is(0);
+}
+
+#[test]
 fn a_new_file_gets_the_mode_that_install_would_give_it() {
     let host = Host::new();
-    for (bytes, expected) in [(&b"#!/bin/sh\n"[..], 0o755), (b"\x7fELF", 0o755), (b"[Unit]", 0o644), (b"", 0o644)] {
+    let program = fs::read("/bin/true").unwrap();
+    for (bytes, expected) in [(&b"#!/bin/sh\n"[..], 0o755), (&program, 0o755), (b"[Unit]", 0o644), (b"", 0o644)] {
         host.file("src/new", bytes);
         chmod(host.path("src/new"), 0o600);
         host.swapbin(["src/new", "bin/new"]).is(0);

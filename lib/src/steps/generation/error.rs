@@ -77,7 +77,9 @@ pub enum GenerationError {
     #[error("{0}")]
     Usage(String),
     /// The record of a NAME can't be read or written; nothing was changed.
-    #[error("{name}: its record: {source}; a file can still go back without it: rollback PATH")]
+    #[error(
+        "{name}: its record: {source}; a file can still go back without it: rollback PATH; a new history begins where the record is moved away"
+    )]
     Record {
         /// The NAME.
         name: String,

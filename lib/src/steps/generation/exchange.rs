@@ -2,7 +2,7 @@
 //!
 //! It is for the host on which nothing else is left: what is missing or broken around the two files is said, and does not stop it.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -11,13 +11,13 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use super::change;
 use super::error::GenerationError;
 use super::record::{self, Dest, Record};
+use super::refuse;
 use super::set::owner;
 use super::stage::{InPlace, in_place, resolve};
 use crate::sys::Host;
 use crate::sys::durable::{parent, sync_dir};
 use crate::sys::lock::{Lock, LockError};
 use crate::sys::say::Say;
-use crate::words::elf::{self, ElfError};
 use crate::words::filecaps::FileCaps;
 
 /// What changed places.
@@ -89,15 +89,8 @@ fn unfit(backup: &Path, old: &InPlace, now: Option<&InPlace>) -> Option<String> 
         let shown = backup.display();
         return Some(format!("others than its owner can write to it; if it is good: chmod go-w {shown}"));
     }
-    broken(backup).map(|e| format!("it is no good: {e}"))
-}
-
-/// An ELF file that its own headers call cut off or broken can't run.
-fn broken(path: &Path) -> Option<ElfError> {
-    let mut file = std::fs::File::open(path).ok()?;
-    let mut start = [0; 4];
-    file.read_exact(&mut start).ok().filter(|()| start == elf::MAGIC)?;
-    elf::Program::read(file).err()
+    let file = std::fs::File::open(backup).ok()?;
+    refuse::broken(&file).map(|e| format!("it is no good: {e}"))
 }
 
 /// What of owner, mode and capabilities comes with the old file: a copy by hand has lost some.

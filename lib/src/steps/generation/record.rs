@@ -199,12 +199,17 @@ impl Record {
 
     /// Takes what no kept generation needs out of the history, and returns the backups that nobody needs any more.
     ///
-    /// Kept are `keep` generations: the one in place, the ones it replaced, then the newest; besides them the last proven one
-    /// and the one of `also`.
+    /// Kept are `keep` generations: the one in place, the ones it replaced, then the newest, the unhealthy ones left out;
+    /// besides them the last proven one and the one of `also`.
     pub fn prune(&mut self, also: Option<Id>) -> Vec<PathBuf> {
         let newest = self.generations.iter().rev().map(|g| g.id);
         let mut kept = BTreeSet::new();
-        for id in self.chain().into_iter().chain(newest) {
+        // One that was found unhealthy is nothing to go back to, so it takes no other one's place.
+        let worth = |id: &Id| {
+            let verdict = self.generation(*id).map(|g| &g.verdict);
+            *id == self.current || !matches!(verdict, Some(Judged::Unhealthy(_)))
+        };
+        for id in self.chain().into_iter().chain(newest).filter(worth) {
             if kept.len() < self.keep.max(1) {
                 kept.insert(id);
             }
@@ -322,8 +327,8 @@ mod tests {
         let mut record = history(&[Judged::Proven, Judged::Unproven, Judged::Unproven, bad(), Judged::Unproven]);
         record.keep = 2;
         record.prune(None);
-        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
-        assert_eq!(record.way_back(), [1]);
+        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 3, 5]);
+        assert_eq!(record.way_back(), [3, 1]);
     }
 
     #[test]
@@ -340,8 +345,8 @@ mod tests {
         let mut record = history(&[Judged::Proven, bad(), bad(), bad(), bad()]);
         record.keep = 2;
         let gone = record.prune(None);
-        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 4, 5]);
-        assert_eq!(gone, [2, 3].map(|id| PathBuf::from(format!("/usr/local/bin/.runed.upswap-{id}"))));
+        assert_eq!(record.generations.iter().map(|g| g.id).collect::<Vec<_>>(), [1, 5], "the unhealthy take no place");
+        assert_eq!(gone, [2, 3, 4].map(|id| PathBuf::from(format!("/usr/local/bin/.runed.upswap-{id}"))));
     }
 
     #[test]

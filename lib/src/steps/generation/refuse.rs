@@ -3,7 +3,8 @@
 //! Asked of the way forward only. The way back stops at nothing but what its renames themselves stop at.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::sys::mounts::{Mount, is_mount_point};
 use crate::sys::packages::{self, Package};
 use crate::sys::say::Say;
 use crate::sys::{Host, trust};
+use crate::words::elf::{self, ElfError};
 
 /// A refusal that who knows his host can do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -120,6 +122,26 @@ fn is_backup_name(path: &Path) -> bool {
     inner.windows(8).any(|part| part == b".upswap-") || inner.strip_suffix(b".bak").is_some_and(of_a_file)
 }
 
+/// Refuses a program that can't run: an empty file, or an ELF image that is cut off. What else is in `new` is not looked at.
+pub fn program(path: &Path, new: &File, attrs: &Attrs) -> Result<(), GenerationError> {
+    let size = new.metadata().map_err(GenerationError::io(path, "it can't be looked at"))?.size();
+    if size == 0 && attrs.mode & 0o111 != 0 {
+        return Err(GenerationError::refused(path, "it is empty, and its destination is a program"));
+    }
+    broken(new).map_or(Ok(()), |e| Err(GenerationError::refused(path, format!("it can't run: {e}"))))
+}
+
+/// Why an ELF file can't run, by its own headers; `None` for any other file.
+pub(super) fn broken(mut file: &File) -> Option<ElfError> {
+    let mut start = [0; 4];
+    file.rewind().and_then(|()| file.read_exact(&mut start)).ok()?;
+    if start != elf::MAGIC {
+        return None;
+    }
+    file.rewind().ok()?;
+    elf::Program::read(file).err()
+}
+
 /// Refuses what belongs to a package: the package manager would put its own file back, and finds this one altered.
 pub fn packaged<'d>(
     host: &Host,
@@ -136,7 +158,7 @@ pub fn packaged<'d>(
     for (path, package) in owners {
         let shown = path.display();
         let (package, instead) = match package {
-            Package::Dpkg(name) => (name, format!("set it aside: dpkg-divert --local --rename --add {shown}, or")),
+            Package::Dpkg(name) => (name, format!("set it aside: dpkg-divert --local --no-rename --add {shown}, or")),
             Package::Rpm(name) => (name, String::new()),
         };
         if !allow.contains(&Allow::PackageOwned) {

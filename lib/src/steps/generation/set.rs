@@ -188,6 +188,9 @@ impl<'h> Set<'h, Settled> {
     /// Removes the backups that no kept generation needs. What was settled stands; one that can't be removed is named, and
     /// is the next run's to remove.
     pub fn sweep(&self, say: &Say) {
+        for dest in self.dests() {
+            self.move_bak_off(&dest);
+        }
         for backup in &self.record.gone {
             match fs::remove_file(backup.path()) {
                 Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -207,7 +210,7 @@ impl<'h> Set<'h, Settled> {
     pub fn leave_for(self, to: Id) -> Result<Set<'h, OnTrial>, GenerationError> {
         let now = self.record.generation(self.record.current).cloned();
         let Some(now) = now else {
-            let why = "nothing was ever swapped under this name, so there is no way back".to_owned();
+            let why = "nothing is recorded under this name, so there is no way back".to_owned();
             return Err(GenerationError::Nothing { name: self.record.name, why });
         };
         let set = self.on_trial(now, to, Arrived::Rollback, &[])?;

@@ -224,6 +224,7 @@ pub fn examine(
         return Ok(None);
     }
     refuse::dest(host, dest, old.as_ref(), &attrs, allow, say)?;
+    refuse::program(source, &input, &attrs)?;
     if let Some(old) = old.as_ref().filter(|old| !old.stays.is_empty()) {
         let stays: Vec<_> = old.stays.iter().map(|name| name.to_string_lossy()).collect();
         say.note(format_args!(

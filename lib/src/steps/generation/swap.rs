@@ -124,10 +124,7 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
         && !guarded
         && !request.trial
     {
-        let why = format!(
-            "generation {} is on trial; keep it with 'swapbin --commit {name}' or take it back with 'rollback {name}' first",
-            set.trial().generation
-        );
+        let why = set.trial().must_end_first(&name);
         return Err(GenerationError::Nothing { name: name.to_string(), why });
     }
 
@@ -174,7 +171,12 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
     let on_trial = guarded || request.trial;
     drop(room);
     if !on_trial {
+        let units: Vec<_> = set.record().units.iter().cloned().collect();
         commit_whole(set, say)?;
+        if !units.is_empty() {
+            let units = units.join(" ");
+            say.note(format_args!("a service keeps the file it was started from until: systemctl restart {units}"));
+        }
     }
     Ok(Swapped { name, changed, generation: Some(generation), on_trial })
 }

@@ -78,7 +78,7 @@ fn settled<'h>(host: &'h Host, name: &Name, lock: &Lock) -> Result<Set<'h, Settl
     let nothing = |why: String| Err(GenerationError::Nothing { name: name.to_string(), why });
     match set::open(host, name, lock)? {
         Opened::Settled(set) if set.record().generations.is_empty() => {
-            nothing("nothing was ever swapped under this name; see: rollback --list".to_owned())
+            nothing("nothing is recorded under this name; see: rollback --list".to_owned())
         }
         Opened::Settled(set) => Ok(set),
         Opened::OnTrial(set) => nothing(format!(

@@ -101,10 +101,8 @@ pub struct Current {
 
 /// What is known of `name`.
 pub fn of(host: &Host, name: &Name) -> Result<Row, Stop> {
-    let whose = whose(host);
     let record = record::read(host, name.as_str()).map_err(|e| could_not(&e))?;
-    let record = record
-        .ok_or_else(|| Stop::new(Exit::No, format!("{name}: nothing was ever swapped under this name{whose}")))?;
+    let record = record.ok_or_else(|| Stop::new(Exit::No, format!("{name}: {}", unknown(host, name.as_str()))))?;
     Ok(row(host, record))
 }
 
@@ -118,25 +116,40 @@ pub fn current(host: &Host, name: &Name) -> Result<Current, Stop> {
     Ok(Current { name: row.name, generation: id, version: line.version, verdict })
 }
 
-/// What is known of every name. A record that can't be read is told of and does not hide the others.
-pub fn all(host: &Host, say: &Say) -> Result<Vec<Row>, Stop> {
-    let mut rows = Vec::new();
+/// What is known of every name, and the records that can't be read: they do not hide the others.
+pub fn all(host: &Host, say: &Say) -> Result<(Vec<Row>, Vec<Stop>), Stop> {
+    let (mut rows, mut unread) = (Vec::new(), Vec::new());
     for name in record::names(host).map_err(|e| could_not(&e))? {
         match record::read(host, &name) {
             Ok(record) => rows.extend(record.map(|record| row(host, record))),
-            Err(e) => say.error(could_not(&e)),
+            Err(e) => unread.push(could_not(&e)),
         }
     }
-    Ok(rows)
+    if rows.is_empty() && unread.is_empty() {
+        say.note(format_args!("nothing is managed here: {} holds no record{}", host.state().display(), whose()));
+    }
+    Ok((rows, unread))
+}
+
+/// That there is no record of `name`, and what else to try.
+#[must_use]
+pub fn unknown(host: &Host, name: &str) -> String {
+    let state = host.state().display();
+    let meant = name.rsplit_once('.').map(|(stem, _)| stem);
+    let hint = match meant.filter(|stem| record::path(host, stem).is_file()) {
+        Some(stem) => format!("the name is {stem}: rollback {stem}"),
+        None => "a file can go back without one: rollback /PATH/TO/FILE".to_owned(),
+    };
+    format!("nothing is recorded under this name in {state}{}; {hint}", whose())
 }
 
 /// For a user who looks in a state of his own, whose it is.
 #[must_use]
-pub fn whose(host: &Host) -> String {
+pub fn whose() -> &'static str {
     if nix::unistd::geteuid().is_root() {
-        return String::new();
+        return "";
     }
-    format!(" in {}, your own state; root's is another: sudo", host.state().display())
+    " (your own state; root's is another: sudo)"
 }
 
 fn could_not(e: &std::io::Error) -> Stop {
@@ -151,7 +164,7 @@ pub fn table(rows: &[Row]) -> String {
         for line in &row.generations {
             let mark = match &row.trial {
                 Some(trial) if trial.generation == line.generation => "?",
-                _ if row.current == line.generation => "*",
+                None if row.current == line.generation => "*",
                 _ => " ",
             };
             lines.push([
@@ -186,8 +199,11 @@ pub fn table(rows: &[Row]) -> String {
                 }
                 None => format!("its chain is gone: rollback {name}"),
             };
-            let _ =
-                writeln!(text, "{}: generation {} on trial for {} s; {by}", row.name, trial.generation, trial.age_s);
+            let _ = writeln!(
+                text,
+                "{}: generation {} is in place, on trial for {} s, and goes back to {}; {by}",
+                row.name, trial.generation, trial.age_s, trial.home
+            );
         }
         for failed in &row.failed {
             let version = failed.version.as_deref().unwrap_or("a version without a name");

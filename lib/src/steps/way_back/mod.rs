@@ -63,7 +63,7 @@ pub struct Back {
 #[derive(Debug, thiserror::Error)]
 pub enum BackError {
     /// The files are back and the service is not healthy.
-    #[error("{name}: generation {title} is back in place, but {verdict}; when its cause is mended: systemctl restart {unit}", unit = verdict.unit)]
+    #[error("{name}: generation {title} is back in place, but {verdict}; {mend}")]
     Unhealthy {
         /// The NAME.
         name: String,
@@ -71,6 +71,8 @@ pub enum BackError {
         title: String,
         /// What was found.
         verdict: Box<Verdict>,
+        /// The command that mends it.
+        mend: String,
     },
     /// No generation can be brought back.
     #[error(
@@ -218,6 +220,7 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
         proven: Vec::new(),
         stopped: Vec::new(),
     };
+    let mend = mend_of(&set);
     let mut unproven = None;
     if services == Services::Prove {
         for (unit, before) in set.trial().before.clone() {
@@ -226,7 +229,10 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
                 Some(Ok(verdict)) if verdict.healthy => back.proven.push(verdict),
                 Some(Ok(verdict)) => {
                     let first = unproven.filter(|e| matches!(e, BackError::Unhealthy { .. }));
-                    unproven = first.or(Some(BackError::Unhealthy { name, title, verdict: Box::new(verdict) }));
+                    let mend = mend
+                        .clone()
+                        .unwrap_or_else(|| format!("when its cause is mended: systemctl restart {}", verdict.unit));
+                    unproven = first.or(Some(BackError::Unhealthy { name, title, verdict: Box::new(verdict), mend }));
                 }
                 Some(Err(e)) => {
                     unproven = unproven.or(Some(BackError::Judge { name, title, unit, why: e.to_string() }));
@@ -237,6 +243,8 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
         }
     }
     let home_is = (unproven.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
+    // Where the old one is unhealthy too, it is not the new one's fault.
+    let left = left.filter(|_| unproven.is_none());
     let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left, say));
     let _settled: Set<'_, Settled> = ended.map_err(|e| match e {
         // It is ended.
@@ -245,6 +253,14 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
     })?;
     // With the files in place and restarted there is nothing that a second way back could do better.
     unproven.map_or(Ok(back), |e| Err(e.into()))
+}
+
+/// The way out when home is unhealthy: back to where a rollback by hand came from, if that was not.
+fn mend_of(set: &Set<'_, OnTrial>) -> Option<String> {
+    let trial = set.trial();
+    let from = set.record().generation(trial.generation).filter(|_| trial.by == Arrived::Rollback)?;
+    let healthy = !matches!(from.verdict, Judged::Unhealthy(_));
+    healthy.then(|| format!("go where it came from: rollback {} --to {}", set.record().name, from.id))
 }
 
 /// One sentence on where the way back led, for people.
@@ -368,10 +384,7 @@ fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
     let name = &record.name;
     let no = |why: String| Stop::new(Exit::No, format!("{name}: {why}"));
     if record.generations.is_empty() {
-        return Err(no(format!(
-            "nothing was ever swapped under this name{}; see: rollback --list",
-            list::whose(set.host())
-        )));
+        return Err(no(list::unknown(set.host(), name)));
     }
     // A file that is new can go away again; a service that runs can't be left without its files.
     let before_it_was_there =
@@ -383,7 +396,10 @@ fn target(set: &Set<'_, Settled>, to: &To, say: &Say) -> Result<Id, Stop> {
             if before_it_was_there(id) {
                 return Err(no(format!("generation {id} is from before the service was installed; {}", choices(set))));
             }
-            set.usable(id)?;
+            set.usable(id).map_err(|e| Stop::new(e.exit(), format!("{e}; {}", choices(set))))?;
+            if let Some(Judged::Unhealthy(why)) = record.generation(id).map(|g| &g.verdict) {
+                say.note(format_args!("{name}: generation {} was found unhealthy: {why}", title(record, id)));
+            }
             Ok(id)
         }
         To::Previous if record.arrived == Arrived::Rollback => Err(no(format!(

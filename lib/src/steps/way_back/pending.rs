@@ -21,7 +21,7 @@ pub fn settle(host: &Host, services: Services, at_boot: bool, say: &Say) -> Resu
         match settle_one(host, &name, services, at_boot, say) {
             Ok(Some(back)) => {
                 // Said with -q too: a service is not what it was, and nobody was there.
-                say.error(tell(&back));
+                say.error(format_args!("{}; its chain was gone", tell(&back)));
                 settled.push(back);
             }
             Ok(None) => {}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Arrived, Dest, Id, Judged};
+use crate::words::name::Name;
 
 /// A change that is not settled yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,18 @@ impl Trial {
             None if !self.verdicts.is_empty() && found.all(|judged| *judged == Judged::Proven) => Judged::Proven,
             None => Judged::Unproven,
         }
+    }
+
+    /// What to do before anything else can be done to `name`.
+    #[must_use]
+    pub fn must_end_first(&self, name: &Name) -> String {
+        let id = self.generation;
+        if self.by_hand {
+            return format!(
+                "generation {id} is on trial; keep it with 'swapbin --commit {name}' or take it back with 'rollback {name}' first"
+            );
+        }
+        format!("a chain that is gone left generation {id} on trial; take it back first: rollback {name}")
     }
 
     /// The first unit that was not found healthy, and how it was found.

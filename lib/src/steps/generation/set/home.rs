@@ -156,6 +156,25 @@ impl<'h> Set<'h, OnTrial> {
 }
 
 impl Set<'_, Settled> {
+    /// `.FILE.bak` must not be the last name of a file that the history has forgotten: the last proven file takes its place or,
+    /// when there is none, the one before; when there is none either, it goes away.
+    pub(super) fn move_bak_off(&self, dest: &Dest) {
+        let bak = dest.bak();
+        if !self.record.gone.iter().any(|gone| change::same_inode(gone.path(), &bak)) {
+            return;
+        }
+        let proven = self.record.last_proven(Some(self.record.current)).map(|g| g.id);
+        let others = proven.into_iter().chain(self.record.way_back());
+        let backups =
+            others.filter_map(|id| Some(dest.backup(self.record.generation(id)?.files.get(dest)?.as_ref()?.born)));
+        let other = backups.into_iter().find(|b| b.exists() && !change::same_inode(b, dest.path()));
+        // A convenience for `rollback PATH`, as below.
+        match other {
+            Some(other) => drop(change::link_over(&other, &bak)),
+            None => drop(std::fs::remove_file(&bak)),
+        }
+    }
+
     /// After a rollback the file in place may be the very one `.FILE.bak` names: then the last proven one before it takes its
     /// place or, when no other was proven, the one that was `left`, unless it was found unhealthy.
     fn refresh_bak(&self, left: Id) {

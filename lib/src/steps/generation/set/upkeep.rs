@@ -25,6 +25,7 @@ impl Set<'_, Settled> {
         if !dry_run {
             // The record first: a generation must not be promised when its files may be gone.
             record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))?;
+            dests.iter().for_each(|dest| self.move_bak_off(dest));
             self.remove(&gone, "--prune")?;
         }
         Ok(gone.into_iter().collect())
@@ -50,7 +51,7 @@ impl Set<'_, Settled> {
     }
 
     /// Every path that any generation of the set has.
-    fn dests(&self) -> BTreeSet<Dest> {
+    pub(super) fn dests(&self) -> BTreeSet<Dest> {
         self.record.generations.iter().flat_map(|g| g.files.keys().cloned()).collect()
     }
 
