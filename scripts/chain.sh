@@ -31,7 +31,18 @@ read_profile() {
     known=$(printf '%s' "$KEYS" | tr ' ' '|')
     plain="\"[^\"\$\`\\\\]*\"|'[^'\$\`\\\\]*'|[^][\"'\$\`\\\\;&|<>()*?~# 	]*"
     bad=$(grep -nvE "^[[:space:]]*(#.*)?\$|^($known)=($plain)[[:space:]]*\$" "$1" | sed 1q) || :
-    [ -z "$bad" ] || die 2 "$1: line ${bad%%:*}: not a KEY=value of upswap.conf(5); quote a value that has blanks"
+    case ${bad#*:} in
+    '') ;;
+    *=*)
+        key=${bad#*:}
+        key=${key%%=*}
+        case " $KEYS " in
+        *" $key "*) die 2 "$1: line ${bad%%:*}: the value of $key has to stand in quotes, and can't hold \$, \` or \\" ;;
+        *) die 2 "$1: line ${bad%%:*}: '$key' is no key of upswap.conf(5)" ;;
+        esac
+        ;;
+    *) die 2 "$1: line ${bad%%:*}: not a KEY=value of upswap.conf(5)" ;;
+    esac
     # shellcheck source=/dev/null
     . "$1"
 }

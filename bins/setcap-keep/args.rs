@@ -28,8 +28,8 @@ Examples:
 /// back what is missing afterwards, whether COMMAND succeeded or not. Symlinks are followed.
 ///
 /// When COMMAND fails, its exit status is passed on. When setcap-keep itself is killed, setcap-keep --restore finishes its work.
-/// setcap-keep --explain computes what the process of UNIT will hold when it is started with the files and settings that are there
-/// now: from the capabilities of its program, nosuid mounts, and the unit's user, ambient and bounding set, no-new-privileges and
+/// setcap-keep --explain computes what the process of UNIT will hold when it is started with the files and settings that systemd has loaded
+/// by now (systemctl daemon-reload): from the capabilities of its program, nosuid mounts, and the unit's user, ambient and bounding set, no-new-privileges and
 /// what implies it, drop-ins included. It compares that with the process that runs: what differs stands as NOW -> NEXT. A capability
 /// that would be lost is told with its reason and the way out.
 ///

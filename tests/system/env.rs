@@ -292,7 +292,10 @@ impl Drop for Env {
             eprintln!("the journal of {}:\n{}", self.name, journal.stdout);
         }
         if kept() {
-            eprintln!("kept: podman exec -it {} bash; then: podman rm -f -t 0 {}", self.name, self.name);
+            let variables =
+                self.variables.iter().map(|(key, value)| format!(" --env={key}={value}")).collect::<String>();
+            let name = &self.name;
+            eprintln!("kept: podman exec -it{variables} {name} bash; then: podman rm -f -t 0 {name}");
             return;
         }
         remove(&self.name);
