@@ -264,3 +264,19 @@ fn a_generation_that_a_path_left_by_hand_is_not_lost() {
     host.rollback(["runed", "--to", "v3"]).is(0);
     assert_eq!(host.text("bin/runed"), "3");
 }
+
+#[test]
+fn what_is_no_file_any_more_is_not_in_the_way() {
+    for to in ["v2", "1"] {
+        for what in ["ln -s ../src bin/runed", "ln -s nowhere bin/runed", "mkfifo bin/runed", "mkdir bin/runed"] {
+            let host = with_history();
+            let script = format!("rm bin/runed; {what}");
+            let other = std::process::Command::new("sh").args(["-c", &script]).current_dir(host.path("")).status();
+            assert!(other.unwrap().success());
+            host.rollback(["runed", "--to", to]).is(0).says("is not a regular file any more; what is there is kept as");
+            assert_eq!(host.text("bin/runed"), if to == "1" { "v1" } else { "2" });
+            let kept = host.names("bin").into_iter().filter(|name| name.contains(".upswap-kept-"));
+            assert_eq!(kept.count(), 1, "{what}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -72,7 +72,24 @@ impl<'h> Set<'h, OnTrial> {
         for (dest, wanted) in self.files_of(self.trial().home) {
             // Also when the renames were done by a run that was killed before systemd read the units again.
             went.units_changed |= dest.is_unit() && leaving.get(&dest) != Some(&wanted);
-            let found = in_place(&dest)?;
+            let found = match in_place(&dest) {
+                // Not a file: somebody put it there since, and it must not be in the way.
+                Err(GenerationError::Refused { .. }) => {
+                    let aside = give_way(&dest)?;
+                    say.note(format_args!(
+                        "{} is not a regular file any more; what is there is kept as {}",
+                        dest.path().display(),
+                        aside.display()
+                    ));
+                    if wanted.is_none() {
+                        moves.push(Move { dest: dest.clone(), arrives: false });
+                        went.changed.push(dest);
+                        continue;
+                    }
+                    None
+                }
+                found => found?,
+            };
             let backup = wanted.as_ref().map(|w| dest.backup(w.born));
             let is_there = match (&wanted, &found) {
                 (None, None) => true,
@@ -170,6 +187,25 @@ impl Set<'_, Settled> {
                 let _ = change::link_over(&dest.backup(state.born), &dest.bak());
             }
         }
+    }
+}
+
+/// Keeps what is at `dest`, and is no regular file, under a name of its own. Only a folder leaves the path, for no file can
+/// be renamed over one.
+fn give_way(dest: &Dest) -> Result<PathBuf, GenerationError> {
+    let path = dest.path();
+    if !fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return keep_aside(path, dest);
+    }
+    let mut time = clock::now();
+    loop {
+        let aside = dest.kept_aside(time);
+        if fs::symlink_metadata(&aside).is_ok() {
+            time = time.saturating_add(1);
+            continue;
+        }
+        let failed = GenerationError::io(path, "a folder is in the way and can't be moved aside");
+        return std::fs::rename(path, &aside).map(|()| aside).map_err(failed);
     }
 }
 
