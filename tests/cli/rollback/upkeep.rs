@@ -190,3 +190,19 @@ fn forget_leaves_the_files_in_place_and_nothing_else() {
     host.rollback(["--forget", "runed"]).is(0);
     assert_eq!(host.text("bin/.runed.bak"), "mine");
 }
+
+#[test]
+fn backups_are_not_removed_while_a_file_is_missing() {
+    let host = Host::with_runed();
+    host.swapped_in("2");
+    host.swapped_in("3");
+    fs::remove_file(host.path("bin/runed")).unwrap();
+    let before = (host.names("bin"), host.record());
+    for arguments in [&["--prune", "runed", "--keep", "1"][..], &["--forget", "runed"], &["--forget", "runed", "-n"]] {
+        host.rollback(arguments).is(1).says("bring one back first: rollback DIR/bin/runed");
+    }
+    assert_eq!((host.names("bin"), host.record()), before);
+    host.rollback(["bin/runed"]).is(0);
+    host.rollback(["--forget", "runed"]).is(0);
+    assert_eq!(host.names("bin"), ["runed"]);
+}

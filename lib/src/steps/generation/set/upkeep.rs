@@ -15,6 +15,7 @@ impl Set<'_, Settled> {
     /// Removes the generations beyond `keep` (as many as before, when it is not said) and what killed runs left beside the
     /// set's files. Returns the paths, which with `dry_run` are only told.
     pub fn prune(mut self, keep: Option<usize>, dry_run: bool) -> Result<Vec<PathBuf>, GenerationError> {
+        self.nothing_missing()?;
         self.record.keep = keep.unwrap_or(self.record.keep);
         let dests = self.dests();
         let surplus = self.record.prune(None);
@@ -33,6 +34,7 @@ impl Set<'_, Settled> {
     /// Removes the record, every backup and every `.FILE.bak` of the set, and leaves the files in place as they are. Returns the
     /// paths, which with `dry_run` are only told.
     pub fn forget(self, dry_run: bool) -> Result<Vec<PathBuf>, GenerationError> {
+        self.nothing_missing()?;
         let dests = self.dests();
         let mut gone = self.record.backups();
         gone.extend(dests.iter().filter(|dest| self.is_bak_ours(dest)).map(Dest::bak));
@@ -47,6 +49,26 @@ impl Set<'_, Settled> {
             let _ = fs::remove_dir(record::folder(self.host, &self.record.name));
         }
         Ok(gone.into_iter().chain([record]).collect())
+    }
+
+    /// Refuses while a file of the generation in place is missing: what is to be removed may be all that is left of it.
+    fn nothing_missing(&self) -> Result<(), GenerationError> {
+        let files = self.files_of(self.record.current);
+        let missing = |dest: &Dest| {
+            fs::symlink_metadata(dest.path())
+                .is_err_and(|e| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+        };
+        match files.iter().find(|(dest, state)| state.is_some() && missing(dest)) {
+            None => Ok(()),
+            Some((dest, _)) => {
+                let path = dest.path();
+                let why = format!(
+                    "it is missing, and the backups may be all that is left of it; bring one back first: rollback {}",
+                    path.display()
+                );
+                Err(GenerationError::refused(path, why))
+            }
+        }
     }
 
     /// Every path that any generation of the set has.
