@@ -3,6 +3,8 @@
 //! Knows bytes, paths, descriptors and processes; knows no release, no generation and no verdict.
 
 use std::env;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub mod attrs;
@@ -53,18 +55,22 @@ impl Host {
             None if nix::unistd::geteuid().is_root() => Self::below(Path::new("/")),
             None => {
                 let home = var("HOME").unwrap_or_else(|| PathBuf::from("/nonexistent"));
+                let state = var("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("upswap");
                 Self {
                     root: PathBuf::from("/"),
-                    state: var("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("upswap"),
                     cache: var("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("upswap"),
-                    run: var("XDG_RUNTIME_DIR").unwrap_or_else(|| home.join(".local/state")).join("upswap"),
+                    // Not $XDG_RUNTIME_DIR: cron, su and the user's manager don't agree whether there is one, and a chain
+                    // that has its lock elsewhere than the timer would be taken back while it works.
+                    run: state.join(".locks"),
+                    state,
                 }
             }
         };
-        if let Some(dir) = var("UPSWAP_STATE_DIR").or_else(|| var("STATE_DIRECTORY")) {
+        let of_unit = |name: &str| var(name).map(|folders| first_of(&folders));
+        if let Some(dir) = var("UPSWAP_STATE_DIR").or_else(|| of_unit("STATE_DIRECTORY")) {
             host.state = dir;
         }
-        if let Some(dir) = var("UPSWAP_CACHE_DIR").or_else(|| var("CACHE_DIRECTORY")) {
+        if let Some(dir) = var("UPSWAP_CACHE_DIR").or_else(|| of_unit("CACHE_DIRECTORY")) {
             host.cache = dir;
         }
         host
@@ -113,5 +119,23 @@ impl Host {
     pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
         let absolute = absolute.as_ref();
         self.root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+}
+
+/// The first of the folders that systemd joins with colons where a unit has several (systemd.exec(5), `StateDirectory=`).
+fn first_of(folders: &Path) -> PathBuf {
+    let bytes = folders.as_os_str().as_bytes();
+    let first = bytes.split(|byte| *byte == b':').next().unwrap_or(bytes);
+    PathBuf::from(OsStr::from_bytes(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_unit_s_folders_the_first_counts() {
+        assert_eq!(first_of(Path::new("/var/lib/a:/var/lib/b")), Path::new("/var/lib/a"));
+        assert_eq!(first_of(Path::new("/var/lib/a")), Path::new("/var/lib/a"));
     }
 }
