@@ -34,7 +34,6 @@ impl Set<'_, Settled> {
     /// Removes the record, every backup and every `.FILE.bak` of the set, and leaves the files in place as they are. Returns the
     /// paths, which with `dry_run` are only told.
     pub fn forget(self, dry_run: bool) -> Result<Vec<PathBuf>, GenerationError> {
-        self.nothing_missing()?;
         let dests = self.dests();
         let mut gone = self.record.backups();
         gone.extend(dests.iter().filter(|dest| self.is_bak_ours(dest)).map(Dest::bak));
@@ -51,22 +50,24 @@ impl Set<'_, Settled> {
         Ok(gone.into_iter().chain([record]).collect())
     }
 
-    /// Refuses while a file of the generation in place is missing: what is to be removed may be all that is left of it.
+    /// Refuses while a file of the generation in place is missing and there are backups of it: one may be all that is left.
     fn nothing_missing(&self) -> Result<(), GenerationError> {
-        let files = self.files_of(self.record.current);
-        let missing = |dest: &Dest| {
-            fs::symlink_metadata(dest.path())
-                .is_err_and(|e| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        let backed_up = |dest: &Dest| {
+            let states = self.record.generations.iter().filter_map(|g| g.files.get(dest)?.as_ref());
+            states.map(|state| dest.backup(state.born)).any(|backup| is_there(&backup))
         };
-        match files.iter().find(|(dest, state)| state.is_some() && missing(dest)) {
+        let files = self.files_of(self.record.current);
+        let missing =
+            |(dest, state): &(&Dest, &Option<_>)| state.is_some() && !is_there(dest.path()) && backed_up(dest);
+        match files.iter().find(missing) {
             None => Ok(()),
             Some((dest, _)) => {
-                let path = dest.path();
+                let path = dest.path().display();
                 let why = format!(
-                    "it is missing, and the backups may be all that is left of it; bring one back first: rollback {}",
-                    path.display()
+                    "{path} is missing, and a backup may be all that is left of it; bring one back first: rollback {path}"
                 );
-                Err(GenerationError::refused(path, why))
+                Err(GenerationError::Nothing { name: self.record.name.clone(), why })
             }
         }
     }
@@ -99,7 +100,7 @@ fn strays(dests: &BTreeSet<Dest>) -> Result<Vec<PathBuf>, GenerationError> {
     for dest in dests {
         let folder = durable::parent(dest.path());
         let entries = match fs::read_dir(folder) {
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
             entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
         };
         let entries = entries.map_err(GenerationError::io(folder, "the folder can't be read"))?;
