@@ -214,7 +214,9 @@ fn backups_are_not_pruned_while_a_file_is_missing() {
 #[test]
 fn a_change_that_is_taken_back_removes_no_generation() {
     let host = Host::with_runed();
-    ["2", "3", "4"].iter().for_each(|bytes| host.swapped_in(bytes));
+    for bytes in ["2", "3", "4"] {
+        host.swapped_in(bytes);
+    }
     let generations = |host: &Host| host.record()["generations"].as_array().unwrap().len();
     let new = host.stored("runed", "5");
     let swap = format!("swapbin --keep 1 {} bin/runed", new.display());
