@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use crate::host::{Host, Ran};
+use crate::host::{Host, Ran, chmod};
 
 /// A host with `v1`, found there, and the generations `2` and `3` in `bin/runed`.
 fn with_history() -> Host {
@@ -279,4 +279,18 @@ fn what_is_no_file_any_more_is_not_in_the_way() {
             assert_eq!(kept.count(), 1, "{what}");
         }
     }
+}
+
+#[test]
+fn what_other_hands_did_to_a_backup_is_told() {
+    let host = Host::with_runed();
+    chmod(host.path("bin/runed"), 0o755);
+    host.swapped_in("2");
+    host.rollback(["runed"]).is(0);
+    // The file in place and its backup are one now.
+    chmod(host.path("bin/runed"), 0o600);
+    host.swapped_in("3");
+    host.rollback(["-q", "runed", "--to", "1"])
+        .is(0)
+        .says("it has the mode 0600; put that right: chmod 0755 DIR/bin/runed");
 }

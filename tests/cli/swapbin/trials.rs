@@ -229,3 +229,18 @@ fn a_number_beyond_all_counting_is_no_backup_of_ours() {
     let ran = host.swapbin([host.stored("runed", "3"), host.path("bin/runed")]);
     assert!(ran.code < 5, "{ran:?}");
 }
+
+#[test]
+fn what_a_lost_record_left_is_not_written_over() {
+    let host = Host::with_runed();
+    host.file("bin/rune", "v1");
+    host.swapbin(["--name".into(), "runed".into(), host.stored("runed", "2"), host.path("bin/runed")]).is(0);
+    host.file("bin/.rune.upswap-2", "lost");
+    std::os::unix::fs::symlink("nowhere", host.path("bin/.rune.bak")).unwrap();
+    let ran = host.swapbin(["--name".into(), "runed".into(), host.stored("rune", "2"), host.path("bin/rune")]);
+    ran.is(0).says(".rune.upswap-2 is of no generation; it is kept as").says(".rune.bak is not upswap's");
+    let kept = |name: &&String| name.starts_with(".rune.upswap-kept-");
+    assert_eq!(host.names("bin").iter().filter(kept).count(), 2);
+    host.rollback(["runed"]).is(0);
+    assert_eq!(host.text("bin/rune"), "v1");
+}
