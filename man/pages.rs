@@ -84,11 +84,11 @@ const KEPT: Entry = (
 
 const STATE_DIR: Entry = (
     "UPSWAP_STATE_DIR",
-    "The state folder, instead of /var/lib/upswap. systemd's STATE_DIRECTORY is used when it is not set.",
+    "The state folder, instead of /var/lib/upswap. Of systemd's STATE_DIRECTORY the folder called upswap is used when it is not set.",
 );
 const CACHE_DIR: Entry = (
     "UPSWAP_CACHE_DIR",
-    "The cache folder, instead of /var/cache/upswap. systemd's CACHE_DIRECTORY is used when it is not set.",
+    "The cache folder, instead of /var/cache/upswap. Of systemd's CACHE_DIRECTORY the folder called upswap is used when it is not set.",
 );
 const GUARDED: Entry = (
     "UPSWAP_NAME, UPSWAP_LOCK_FD",

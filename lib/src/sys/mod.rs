@@ -45,8 +45,8 @@ impl Host {
     /// This machine, as the environment describes it.
     ///
     /// Root gets `/var/lib/upswap`, `/var/cache/upswap` and `/run/upswap`; another user the folders of the XDG Base
-    /// Directory Specification. `UPSWAP_STATE_DIR` and `UPSWAP_CACHE_DIR`, then systemd's `$STATE_DIRECTORY` and
-    /// `$CACHE_DIRECTORY`, move them. `UPSWAP_ROOT` puts everything below a folder: for tests and for disk images.
+    /// Directory Specification. `UPSWAP_STATE_DIR` and `UPSWAP_CACHE_DIR`, then the folder called `upswap` of systemd's
+    /// `$STATE_DIRECTORY` and `$CACHE_DIRECTORY`, move them. `UPSWAP_ROOT` puts everything below a folder: for tests and for disk images.
     #[must_use]
     pub fn from_env() -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -66,7 +66,7 @@ impl Host {
                 }
             }
         };
-        let of_unit = |name: &str| var(name).map(|folders| first_of(&folders));
+        let of_unit = |name: &str| var(name).and_then(|folders| own_of(&folders));
         if let Some(dir) = var("UPSWAP_STATE_DIR").or_else(|| of_unit("STATE_DIRECTORY")) {
             host.state = dir;
         }
@@ -122,11 +122,12 @@ impl Host {
     }
 }
 
-/// The first of the folders that systemd joins with colons where a unit has several (systemd.exec(5), `StateDirectory=`).
-fn first_of(folders: &Path) -> PathBuf {
-    let bytes = folders.as_os_str().as_bytes();
-    let first = bytes.split(|byte| *byte == b':').next().unwrap_or(bytes);
-    PathBuf::from(OsStr::from_bytes(first))
+/// The folder called `upswap` among those that systemd joins with colons (systemd.exec(5), `StateDirectory=`). A service that
+/// upgrades itself has folders of its own there: what is kept in them its account could write, and no timer would find.
+fn own_of(folders: &Path) -> Option<PathBuf> {
+    let each =
+        folders.as_os_str().as_bytes().split(|byte| *byte == b':').map(|folder| Path::new(OsStr::from_bytes(folder)));
+    each.filter(|folder| folder.file_name() == Some(OsStr::new("upswap"))).map(Path::to_owned).next()
 }
 
 #[cfg(test)]
@@ -134,8 +135,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_unit_s_folders_the_first_counts() {
-        assert_eq!(first_of(Path::new("/var/lib/a:/var/lib/b")), Path::new("/var/lib/a"));
-        assert_eq!(first_of(Path::new("/var/lib/a")), Path::new("/var/lib/a"));
+    fn of_a_unit_s_folders_only_our_own_counts() {
+        assert_eq!(own_of(Path::new("/var/lib/a:/var/lib/upswap")), Some("/var/lib/upswap".into()));
+        assert_eq!(own_of(Path::new("/var/lib/upswap")), Some("/var/lib/upswap".into()));
+        assert_eq!(own_of(Path::new("/var/lib/runed")), None);
     }
 }

@@ -209,7 +209,7 @@ fn a_save_that_a_service_wrote_is_not_believed() {
     let host = with_caps();
     let runed = host.path("bin/runed").display().to_string();
     let had = caps(&runed);
-    let state = host.path("service");
+    let state = host.path("service/upswap");
     fs::create_dir_all(state.join(".setcap-keep")).unwrap();
     let evil = "0100000200002000000000000000000000000000";
     let save = state.join(".setcap-keep/1-1.save");
