@@ -60,7 +60,7 @@ pub struct Args {
     /// Address that must accept a connection
     #[arg(long, value_name = "HOST:PORT")]
     pub tcp: Vec<Address>,
-    /// Command line for /bin/sh that must end with status 0
+    /// Command line for /bin/sh, run in /, that must end with status 0
     #[arg(long, value_name = "COMMAND-LINE")]
     pub exec: Vec<String>,
     /// Executable that the main process must run instead of the file in ExecStart=, or 'any'

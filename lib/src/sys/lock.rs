@@ -5,10 +5,10 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -188,16 +188,22 @@ fn path_of(host: &Host, name: &str) -> PathBuf {
     host.run().join(format!("{name}.lock"))
 }
 
+/// Nobody else may even open it: flock(2) asks for no right to write, so who can read a lock can hold it against us.
 fn open(path: &Path) -> io::Result<File> {
     durable::make_dirs(durable::parent(path), 0o755)?;
-    File::options()
+    let file = File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o644)
+        .mode(0o600)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(path)
+        .open(path)?;
+    // One that an earlier version made.
+    if file.metadata()?.mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 fn same_file(file: &File, path: &Path) -> bool {
@@ -252,5 +258,17 @@ mod tests {
         drop(lock);
         assert!(held_by(&host, "runed").is_none());
         Lock::take_new(&host, "runed", Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn nobody_else_can_hold_it() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::below(root.path());
+        let mode = || fs::metadata(path_of(&host, "runed")).unwrap().permissions().mode() & 0o777;
+        Lock::take_new(&host, "runed", Duration::ZERO).unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(path_of(&host, "runed"), Permissions::from_mode(0o644)).unwrap();
+        Lock::take_new(&host, "runed", Duration::ZERO).unwrap();
+        assert_eq!(mode(), 0o600, "of an earlier version");
     }
 }

@@ -55,11 +55,14 @@ impl Host {
             None if nix::unistd::geteuid().is_root() => Self::below(Path::new("/")),
             None => {
                 let home = var("HOME").unwrap_or_else(|| PathBuf::from("/nonexistent"));
+                let state = var("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("upswap");
                 Self {
                     root: PathBuf::from("/"),
-                    state: var("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("upswap"),
                     cache: var("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("upswap"),
-                    run: var("XDG_RUNTIME_DIR").unwrap_or_else(|| home.join(".local/state")).join("upswap"),
+                    // Not $XDG_RUNTIME_DIR: cron, su and the user's manager don't agree whether there is one, and a chain
+                    // that has its lock elsewhere than the timer would be taken back while it works.
+                    run: state.join(".locks"),
+                    state,
                 }
             }
         };

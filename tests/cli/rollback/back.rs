@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use crate::host::{Host, Ran};
+use crate::host::{Host, Ran, chmod};
 
 /// A host with `v1`, found there, and the generations `2` and `3` in `bin/runed`.
 fn with_history() -> Host {
@@ -264,4 +264,34 @@ fn a_generation_that_a_path_left_by_hand_is_not_lost() {
     host.swapped_in("4");
     host.rollback(["runed", "--to", "v3"]).is(0);
     assert_eq!(host.text("bin/runed"), "3");
+}
+
+#[test]
+fn what_is_no_file_any_more_is_not_in_the_way() {
+    for to in ["v2", "1"] {
+        for what in ["ln -s ../src bin/runed", "ln -s nowhere bin/runed", "mkfifo bin/runed", "mkdir bin/runed"] {
+            let host = with_history();
+            let script = format!("rm bin/runed; {what}");
+            let other = std::process::Command::new("sh").args(["-c", &script]).current_dir(host.path("")).status();
+            assert!(other.unwrap().success());
+            host.rollback(["runed", "--to", to]).is(0).says("is not a regular file any more; what is there is kept as");
+            assert_eq!(host.text("bin/runed"), if to == "1" { "v1" } else { "2" });
+            let kept = host.names("bin").into_iter().filter(|name| name.contains(".upswap-kept-"));
+            assert_eq!(kept.count(), 1, "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_other_hands_did_to_a_backup_is_told() {
+    let host = Host::with_runed();
+    chmod(host.path("bin/runed"), 0o755);
+    host.swapped_in("2");
+    host.rollback(["runed"]).is(0);
+    // The file in place and its backup are one now.
+    chmod(host.path("bin/runed"), 0o600);
+    host.swapped_in("3");
+    host.rollback(["-q", "runed", "--to", "1"])
+        .is(0)
+        .says("it has the mode 0600; put that right: chmod 0755 DIR/bin/runed");
 }

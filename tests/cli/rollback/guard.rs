@@ -428,3 +428,42 @@ fn a_service_that_can_t_be_judged_runs_the_old_files_and_nothing_stays_open() {
     assert_eq!(host.jobs().iter().filter(|job| job.starts_with("restart")).count(), 2);
     assert_eq!((host.text("bin/runed"), host.record()["trial"].clone()), ("v1".into(), Value::Null));
 }
+
+#[test]
+fn an_operators_trial_is_not_a_guard_s_to_end() {
+    let host = Host::with_runed();
+    host.file("src/runed", "v2");
+    host.swapbin(["--trial", "src/runed", "bin/runed"]).is(0);
+    host.guarded("touch ran")
+        .is(1)
+        .says("generation 2 is on trial, opened by hand; keep it with 'swapbin --commit runed'");
+    assert_eq!((host.text("bin/runed").as_str(), host.path("ran").exists()), ("v2", false));
+    host.swapbin(["--commit", "runed"]).is(0);
+    host.guarded("touch ran").is(0);
+}
+
+#[test]
+fn what_an_operator_adds_to_a_dead_chain_s_trial_is_his() {
+    let host = Host::with_runed();
+    host.file("src/runed", "v3");
+    let new = host.stored("runed", "2");
+    host.guarded(&format!("swapbin {} bin/runed; kill -9 $PPID", new.display())).is(-1);
+    host.swapbin(["--trial", "src/runed", "bin/runed"]).is(0);
+    host.rollback(["--pending"]).is(0).says("opened by hand");
+    assert_eq!(host.text("bin/runed"), "v3");
+}
+
+/// Who settles runs the probe again, as root and from anywhere.
+#[test]
+fn a_probe_is_run_in_the_root_and_not_where_somebody_stands() {
+    let host = Host::with_runed();
+    let new = host.stored("runed", "2");
+    host.file("check", "#!/bin/sh\n");
+    chmod(host.path("check"), 0o755);
+    let ran = host.guarded(&format!(
+        "swapbin --unit runed {} bin/runed
+        svc-wait runed --timeout 1s --stable 0 --exe any --exec ./check -- usr/bin/systemctl restart -- runed.service",
+        new.display()
+    ));
+    ran.is(4).says("./check: not found");
+}

@@ -1,11 +1,14 @@
 //! One chain at a time per name.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::host::{Host, told};
+use fs_err as fs;
+
+use crate::host::{Host, needs_root, told};
 
 /// Runs `while_held` while a guard of `runed` has the lock.
 fn held(host: &Host, while_held: impl FnOnce()) {
@@ -109,4 +112,46 @@ fn the_lock_of_a_guard_that_has_ended_is_nobody_s_though_another_has_it() {
         assert_eq!(told(&mut guard).0, "2");
     });
     assert_eq!((host.text("bin/runed"), host.text("err").contains("that guard has ended")), ("v1".into(), true));
+}
+
+/// Both find that the path is no set's, and both would stage a file under its one name.
+#[test]
+fn of_two_names_one_gets_a_path() {
+    let host = Host::with_runed();
+    let sources = ["a", "b"].map(|name| host.file(format!("src/{name}"), name.repeat(8 << 20)));
+    for round in 0..8 {
+        let path = host.path(format!("bin/runed-{round}"));
+        fs::write(&path, "v1").unwrap();
+        let start = |(name, source)| {
+            let mut swapbin = host.tool("swapbin");
+            swapbin.args(["-q", "--name", name, "-T"]).args([source, &path]).stdout(Stdio::null());
+            swapbin.stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let both = ["a", "b"].into_iter().zip(&sources).map(start).collect::<Vec<_>>();
+        let both: Vec<_> = both.into_iter().map(|child| host.told(&child.wait_with_output().unwrap())).collect();
+        let won = usize::from(both[0].code != 0);
+        assert_eq!((both[won].code, both[1 - won].code), (0, 1), "{both:?}");
+        assert!(both[1 - won].stderr.contains("a path belongs to one set"), "{both:?}");
+        assert!(fs::read(&path).unwrap() == fs::read(&sources[won]).unwrap(), "not what swapbin said: {both:?}");
+    }
+}
+
+/// cron and su give a user no `XDG_RUNTIME_DIR`, a session and the user's timers do.
+#[test]
+fn a_user_has_one_lock_in_every_session() {
+    needs_root();
+    let host = Host::with_runed();
+    let home = host.path("home");
+    fs::create_dir_all(home.join("run")).unwrap();
+    fs::write(home.join("app"), "v1").unwrap();
+    fs::write(home.join("new"), "v2").unwrap();
+    for path in [home.clone(), home.join("run"), home.join("app"), home.join("new")] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    let script = "swapbin --unverified new app; XDG_RUNTIME_DIR=$HOME/run rollback --pending; grep -q v2 app";
+    let mut guard = host.tool("rollback");
+    guard.args(["--guard", "app", "--", "sh", "-ec", script]).current_dir(&home);
+    guard.env_remove("UPSWAP_ROOT").env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME").env("HOME", &home);
+    host.ran(guard.uid(65534).gid(65534)).is(0).says("is at work on its trial; it is left alone");
+    assert_eq!(fs::read_to_string(home.join("app")).unwrap(), "v2");
 }

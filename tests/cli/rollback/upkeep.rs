@@ -225,3 +225,38 @@ fn the_host_s_own_fault_is_not_remembered_against_a_version() {
     host.rollback(["runed"]).is(4).says("go where it came from: rollback runed --to 4");
     host.rollback(["runed", "--to", "4"]).is(0);
 }
+
+#[test]
+fn backups_are_not_pruned_while_a_file_is_missing() {
+    let host = Host::with_runed();
+    host.swapped_in("2");
+    host.swapped_in("3");
+    fs::remove_file(host.path("bin/runed")).unwrap();
+    let before = (host.names("bin"), host.record());
+    for arguments in [&["--prune", "runed", "--keep", "1"][..], &["--prune", "runed", "--keep", "1", "-n"]] {
+        host.rollback(arguments).is(1).says("bring one back first: rollback DIR/bin/runed");
+    }
+    assert_eq!((host.names("bin"), host.record()), before);
+    host.rollback(["bin/runed"]).is(0);
+    host.rollback(["--prune", "runed", "--keep", "1"]).is(0);
+    assert_eq!(host.text("bin/runed"), "2");
+    // A set whose folder is no folder any more can still be forgotten.
+    fs::remove_dir_all(host.path("bin")).unwrap();
+    host.file("bin", "");
+    host.rollback(["--forget", "runed"]).is(0);
+}
+
+#[test]
+fn a_change_that_is_taken_back_removes_no_generation() {
+    let host = Host::with_runed();
+    for bytes in ["2", "3", "4"] {
+        host.swapped_in(bytes);
+    }
+    let generations = |host: &Host| host.record()["generations"].as_array().unwrap().len();
+    let new = host.stored("runed", "5");
+    let swap = format!("swapbin --keep 1 {} bin/runed", new.display());
+    host.guarded(&format!("{swap}; exit 1")).is(5);
+    assert_eq!((generations(&host), host.record()["keep"].clone()), (4, json!(3)));
+    host.guarded(&swap).is(0);
+    assert_eq!((generations(&host), host.record()["keep"].clone()), (1, json!(1)));
+}

@@ -202,3 +202,25 @@ fn what_an_interrupted_run_left_is_not_half_put_back_either() {
     host.setcap_keep(["--restore"]).is(0);
     assert_eq!((both(&host), saves(&host)), ([Some(NET_BIND.to_vec()), Some(NAMESPACED.to_vec())], 0));
 }
+
+/// `$STATE_DIRECTORY` is the service's own where `ExecStartPre=+` runs this with all rights.
+#[test]
+fn a_save_that_a_service_wrote_is_not_believed() {
+    let host = with_caps();
+    let runed = host.path("bin/runed").display().to_string();
+    let had = caps(&runed);
+    let state = host.path("service/upswap");
+    fs::create_dir_all(state.join(".setcap-keep")).unwrap();
+    let evil = "0100000200002000000000000000000000000000";
+    let save = state.join(".setcap-keep/1-1.save");
+    fs::write(&save, format!("# file: {runed}\nsecurity.capability=0x{evil}\n\n")).unwrap();
+    for path in [&state, &state.join(".setcap-keep"), &save] {
+        nobody(path);
+    }
+    for arguments in [&["bin/runed", "--", "true"][..], &["--restore"]] {
+        let mut command = host.tool("setcap-keep");
+        command.args(arguments).env("STATE_DIRECTORY", &state);
+        host.ran(&mut command).is(3).says("so nothing in it can be believed");
+        assert_eq!(caps(&runed), had);
+    }
+}

@@ -214,3 +214,33 @@ fn a_record_that_can_t_be_read_stops_its_own_name_alone() {
     assert_eq!(host.text("bin/runed"), "2");
     assert_eq!(fs::metadata(host.path("bin/runed")).unwrap().nlink(), 1);
 }
+
+#[test]
+fn a_number_beyond_all_counting_is_no_backup_of_ours() {
+    let host = Host::with_runed();
+    host.file(format!("bin/.runed.upswap-{}", u64::MAX), "");
+    host.file(format!("bin/.runed.upswap-{}", u64::MAX - 1), "");
+    host.swapped_in("2");
+    assert_eq!(host.record()["current"], json!(2));
+    let mut record = host.record();
+    record["generations"][1]["id"] = json!(u64::MAX);
+    record["current"] = json!(u64::MAX);
+    fs::write(host.record_path(), record.to_string()).unwrap();
+    let ran = host.swapbin([host.stored("runed", "3"), host.path("bin/runed")]);
+    assert!(ran.code < 5, "{ran:?}");
+}
+
+#[test]
+fn what_a_lost_record_left_is_not_written_over() {
+    let host = Host::with_runed();
+    host.file("bin/rune", "v1");
+    host.swapbin(["--name".into(), "runed".into(), host.stored("runed", "2"), host.path("bin/runed")]).is(0);
+    host.file("bin/.rune.upswap-2", "lost");
+    std::os::unix::fs::symlink("nowhere", host.path("bin/.rune.bak")).unwrap();
+    let ran = host.swapbin(["--name".into(), "runed".into(), host.stored("rune", "2"), host.path("bin/rune")]);
+    ran.is(0).says(".rune.upswap-2 is of no generation; it is kept as").says(".rune.bak is not upswap's");
+    let kept = |name: &&String| name.starts_with(".rune.upswap-kept-");
+    assert_eq!(host.names("bin").iter().filter(kept).count(), 2);
+    host.rollback(["runed"]).is(0);
+    assert_eq!(host.text("bin/rune"), "v1");
+}

@@ -62,7 +62,9 @@ pub(super) fn carry_out(mut moves: Vec<Move>, way: Way) -> Result<(), (PathBuf, 
 pub(super) fn sync_folders<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<(), (PathBuf, io::Error)> {
     let folders: BTreeSet<_> = paths.into_iter().map(parent).collect();
     folders.into_iter().try_for_each(|folder| match sync_dir(folder) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err((folder.to_owned(), e)),
+        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err((folder.to_owned(), e))
+        }
         _ => Ok(()),
     })
 }

@@ -140,7 +140,7 @@ impl Record {
     /// The number the next generation gets.
     #[must_use]
     pub fn next_id(&self) -> Id {
-        self.generations.iter().map(|g| g.id).max().unwrap_or(0) + 1
+        self.generations.iter().map(|g| g.id).max().unwrap_or(0).saturating_add(1)
     }
 
     /// The generation that `--to TEXT` means: a number of the history, or the newest one of that version.

@@ -30,7 +30,7 @@ mod undo;
 mod upkeep;
 
 /// How long a tool waits for another tool of the same chain to end its own change.
-const TURN: Duration = Duration::from_secs(30);
+pub(super) const TURN: Duration = Duration::from_secs(30);
 
 /// No trial is open.
 #[derive(Debug)]
@@ -236,6 +236,7 @@ impl<'h> Set<'h, Settled> {
             by,
             opened: clock::now(),
             by_hand: false,
+            keep: None,
             folders: generation.files.keys().filter_map(folder_of).collect(),
             before,
             verdicts: BTreeMap::new(),
@@ -315,6 +316,8 @@ impl<'h> Set<'h, OnTrial> {
             // They speak of the files as they were until now.
             self.state.0.verdicts.clear();
         }
+        // What a dead chain left is in the hands of who adds to it.
+        self.state.0.by_hand |= brings.by_hand;
         self.write_or_leave()?;
         match self.put_in_place(staged, &again, say) {
             Ok(()) => Ok(self),
@@ -363,6 +366,7 @@ impl<'h> Set<'h, OnTrial> {
         self.record.arrived = Arrived::Swap;
         let ours: Vec<_> = self.files_of(id).into_keys().filter(|dest| self.is_bak_ours(dest)).collect();
         self.record.learn(id, clock::now());
+        self.record.keep = self.trial().keep.unwrap_or(self.record.keep);
         self.record.prune(None);
         let set = self.settled()?;
         set.sweep(say);
@@ -387,9 +391,7 @@ impl<'h> Set<'h, OnTrial> {
                 generation.files.insert(s.dest.clone(), Some(FileState { born: id, ..s.state.clone() }));
             }
         }
-        if let Some(keep) = brings.keep {
-            self.record.keep = keep;
-        }
+        self.state.0.keep = brings.keep.or(self.state.0.keep);
         Ok(())
     }
 

@@ -139,7 +139,7 @@ pub fn resolve(dest: &Path, say: &Say) -> Result<Dest, GenerationError> {
 pub fn in_place(dest: &Dest) -> Result<Option<InPlace>, GenerationError> {
     let path = dest.path();
     match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         Err(e) => return Err(GenerationError::io(path, "it can't be looked at")(e)),
         Ok(meta) if !meta.is_file() => {
             return Err(GenerationError::refused(path, "it is not a regular file; only regular files are managed"));

@@ -15,6 +15,7 @@ use crate::sys::lock::{self, Lock};
 use crate::sys::say::Say;
 use crate::sys::scope;
 use crate::sys::systemd::one_unit;
+use crate::words::digest::Digest;
 use crate::words::name::Name;
 
 /// What is asked of a swap.
@@ -120,6 +121,7 @@ pub fn run(host: &Host, request: &Request, say: &Say) -> Result<Swapped, Generat
     let name = name_of(host, request, &pairs)?;
     let lock = Lock::take(host, name.as_str(), request.lock_wait)?;
     let opened = set::open(host, &name, &lock)?;
+    let _claimed = claim(host, &name, &pairs)?;
     if let Opened::OnTrial(set) = &opened
         && !guarded
         && !request.trial
@@ -272,12 +274,38 @@ fn name_of(host: &Host, request: &Request, pairs: &[(&PathBuf, Dest)]) -> Result
         || pairs.first().map(|(_, d)| d.path().file_name().unwrap_or_default().to_string_lossy().into_owned());
     let name = asked.or_else(|| owners.iter().flatten().next().cloned()).or_else(basename).unwrap_or_default();
     for ((_, dest), owner) in pairs.iter().zip(&owners) {
-        if let Some(owner) = owner
-            && *owner != name
-        {
-            let why = format!("it belongs to the set {owner}, not to {name}; a path belongs to one set");
-            return Err(GenerationError::refused(dest.path(), why));
-        }
+        of_no_other(dest, owner.as_deref(), &name)?;
     }
     name.parse().map_err(|e| GenerationError::Usage(format!("{e}; choose one with --name")))
+}
+
+fn of_no_other(dest: &Dest, owner: Option<&str>, name: &str) -> Result<(), GenerationError> {
+    match owner.filter(|owner| *owner != name) {
+        None => Ok(()),
+        Some(owner) => {
+            let why = format!("it belongs to the set {owner}, not to {name}; a path belongs to one set");
+            Err(GenerationError::refused(dest.path(), why))
+        }
+    }
+}
+
+/// Holds every path that no set has yet until this run has ended: two NAMEs must not both find it free, for both would
+/// stage their files under its one name. Sorted, so that two runs that want the same ones don't wait for each other.
+fn claim(host: &Host, name: &Name, pairs: &[(&PathBuf, Dest)]) -> Result<Vec<Lock>, GenerationError> {
+    let mut free = Vec::new();
+    for (_, dest) in pairs {
+        if set::owner(host, dest)?.is_none() {
+            free.push(dest);
+        }
+    }
+    free.sort();
+    let mut held = Vec::new();
+    for dest in &free {
+        let digest = Digest::of(dest.path().as_os_str().as_bytes()).to_string();
+        held.push(Lock::take_new(host, &format!(".path-{}", digest.get(..16).unwrap_or_default()), set::TURN)?);
+    }
+    for dest in free {
+        of_no_other(dest, set::owner(host, dest)?.as_deref(), name.as_str())?;
+    }
+    Ok(held)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::sys::process::FileId;
-use crate::sys::{Host, clock, durable, intake};
+use crate::sys::{Host, clock, durable, intake, trust};
 use crate::words::filecaps::save::{self, Saved};
 
 /// A save that one process works with: it holds the file's lock, and a killed one holds none.
@@ -23,6 +23,7 @@ impl InUse {
         let path = folder(host).join(format!("{}-{}.save", std::process::id(), clock::now()));
         let failed = |e| (path.clone(), e);
         durable::make_dirs(&folder(host), 0o755).map_err(failed)?;
+        believable(host)?;
         loop {
             durable::replace(&path, &save::write(saved), 0o600).map_err(failed)?;
             // A --restore may have taken it for left over before it was locked, and removed it.
@@ -61,7 +62,8 @@ impl InUse {
 }
 
 /// The saves that no running setcap-keep has, oldest first.
-pub(super) fn left(host: &Host) -> Vec<InUse> {
+pub(super) fn left(host: &Host) -> Result<Vec<InUse>, (PathBuf, io::Error)> {
+    believable(host)?;
     let mut left: Vec<PathBuf> = fs::read_dir(folder(host)).into_iter().flatten().flatten().map(|e| e.path()).collect();
     // Killed before it was a save.
     for half in left.iter().filter(|path| path.extension().is_some_and(|e| e == "upswap-new") && !maker_runs(path)) {
@@ -70,7 +72,13 @@ pub(super) fn left(host: &Host) -> Vec<InUse> {
     left.retain(|path| path.extension().is_some_and(|e| e == "save"));
     let time = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     left.sort_by_key(time);
-    left.iter().filter_map(|path| InUse::take(path)).collect()
+    Ok(left.iter().filter_map(|path| InUse::take(path)).collect())
+}
+
+/// What a save says is done with all rights, so it is read only where nobody else can write: `$STATE_DIRECTORY` may be a service's.
+fn believable(host: &Host) -> Result<(), (PathBuf, io::Error)> {
+    let folders = [host.state().to_owned(), folder(host)];
+    folders.into_iter().try_for_each(|folder| trust::check(host, &folder).map_err(|e| (folder, e)))
 }
 
 fn folder(host: &Host) -> PathBuf {

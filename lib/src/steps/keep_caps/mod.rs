@@ -112,7 +112,7 @@ pub fn observe(paths: &[PathBuf], say: &Say) -> Result<Vec<Saved>, KeepError> {
 
 /// Records the capabilities of `paths` on disk, runs `command`, and puts back what it took away.
 pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> Result<Outcome, KeepError> {
-    let owed = owed_by_killed(host, paths);
+    let owed = owed_by_killed(host, paths)?;
     let before: Vec<_> = paths.iter().map(|path| observe_or_owed(path, &owed, say)).collect::<Result<_, _>>()?;
     let saved: Vec<_> = before.iter().map(|(saved, _)| saved.clone()).collect();
     let mut endings = Endings::catch(Grip::Asks).map_err(KeepError::Command)?;
@@ -140,10 +140,18 @@ pub fn run(host: &Host, paths: &[PathBuf], command: &[OsString], say: &Say) -> R
 }
 
 /// The saves that killed runs left of any of `paths`, and what is in them.
-fn owed_by_killed(host: &Host, paths: &[PathBuf]) -> Vec<(InUse, Vec<Saved>)> {
+fn owed_by_killed(host: &Host, paths: &[PathBuf]) -> Result<Vec<(InUse, Vec<Saved>)>, KeepError> {
     let ours: Vec<_> = paths.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
-    let with_saved = left::left(host).into_iter().filter_map(|left| left.read().map(|saved| (left, saved)));
-    with_saved.filter(|(_, saved)| saved.iter().any(|saved| ours.contains(&saved.path))).collect()
+    let with_saved = left_on(host)?.into_iter().filter_map(|left| left.read().map(|saved| (left, saved)));
+    Ok(with_saved.filter(|(_, saved)| saved.iter().any(|saved| ours.contains(&saved.path))).collect())
+}
+
+fn left_on(host: &Host) -> Result<Vec<InUse>, KeepError> {
+    left::left(host).map_err(|(path, source)| KeepError::Io {
+        path,
+        what: "saves can't be written or read here",
+        source,
+    })
 }
 
 /// The same command again after a kill: COMMAND has taken the capability, or the whole file, away by then, and what is
@@ -173,7 +181,7 @@ pub fn restore(host: &Host, save: Option<&Path>, say: &Say) -> Result<Vec<Kept>,
     if let Some(path) = save {
         return restore_one(path, say);
     }
-    let left = left::left(host);
+    let left = left_on(host)?;
     if left.is_empty() {
         return Err(KeepError::NoSave);
     }

@@ -149,6 +149,13 @@ fn wait_for_input(say: &Say) {
 /// A trial whose chain is gone is settled by whoever comes first.
 fn settle_what_was_left(host: &Host, name: &Name, lock: &Lock, say: &Say) -> Result<(), Stop> {
     if let Opened::OnTrial(set) = set::open(host, name, lock)? {
+        if super::pending::is_an_operators(&set) {
+            let id = set.trial().generation;
+            let line = format!(
+                "{name}: generation {id} is on trial, opened by hand; keep it with 'swapbin --commit {name}' or take it back with 'rollback {name}' first"
+            );
+            return Err(Stop::new(Exit::No, line));
+        }
         say.note(format_args!(
             "{name}: an earlier chain left generation {} on trial; it is taken back first",
             set.trial().generation

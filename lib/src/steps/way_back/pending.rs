@@ -75,6 +75,6 @@ fn settle_one(host: &Host, name: &str, services: Services, at_boot: bool, say: &
 }
 
 /// Whether the trial is whole and was opened by hand: then it waits for the hand that opened it.
-fn is_an_operators(set: &Set<'_, OnTrial>) -> bool {
+pub(super) fn is_an_operators(set: &Set<'_, OnTrial>) -> bool {
     set.trial().by_hand && set.whole().is_ok()
 }

@@ -33,7 +33,15 @@ pub fn read(host: &Host, name: &str) -> io::Result<Option<Record>> {
             if form.get("schema").and_then(serde_json::Value::as_u64) != Some(Record::SCHEMA.into()) {
                 return Err(bad("made by another version of upswap; use that version".into()));
             }
-            serde_json::from_value(form).map(Some).map_err(|e| bad(e.to_string()))
+            let record: Record = serde_json::from_value(form).map_err(|e| bad(e.to_string()))?;
+            // A copy of a NAME's folder would move that one's files, and be written over its record.
+            if record.name != name {
+                return Err(bad(format!(
+                    "it is the record of {}, not of {name}; move the folder out of here",
+                    record.name
+                )));
+            }
+            Ok(Some(record))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
@@ -79,4 +87,21 @@ pub fn names(host: &Host) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::history;
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_record_is_not_the_record_of_another_name() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::below(root.path());
+        write(&host, &history(&[])).unwrap();
+        assert!(read(&host, "runed").unwrap().is_some());
+        fs::rename(folder(&host, "runed"), folder(&host, "runed.save")).unwrap();
+        let error = read(&host, "runed.save").unwrap_err();
+        assert!(error.to_string().contains("it is the record of runed"), "{error}");
+    }
 }

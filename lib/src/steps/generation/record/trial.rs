@@ -21,6 +21,9 @@ pub struct Trial {
     /// It was opened by `swapbin --trial`, by hand: no chain is there that would end it, or could be gone.
     #[serde(default)]
     pub by_hand: bool,
+    /// How many generations to keep once it is committed, when that was said: a change that is taken back removes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<usize>,
     /// The inode of each folder it changed: below a file system that is not mounted lies another one.
     #[serde(default)]
     pub folders: BTreeMap<Dest, u64>,

@@ -85,9 +85,9 @@ pub(super) fn unused_backup_number(dests: &BTreeSet<Dest>) -> Id {
         };
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         for name in entries.filter_map(|e| e.file_name().into_string().ok()) {
-            if let Some(number) = name.strip_prefix(prefix).and_then(|rest| rest.parse::<Id>().ok()) {
-                first = first.max(number + 1);
-            }
+            // One beyond all counting is no backup of ours, and there would be no number after it.
+            let number = name.strip_prefix(prefix).and_then(|rest| rest.parse::<u32>().ok());
+            first = number.map_or(first, |number| first.max(Id::from(number) + 1));
         }
     }
     first

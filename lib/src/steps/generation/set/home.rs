@@ -1,7 +1,7 @@
 //! The way home: the files of an earlier generation, by renames alone.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -10,8 +10,10 @@ use super::{
     Arrived, Dest, FileState, GenerationError, Id, Judged, OnTrial, Set, Settled, Trial, Went, change, in_place,
     keep_aside, not_durable,
 };
+use crate::sys::attrs::CAPABILITY;
 use crate::sys::clock;
 use crate::sys::say::Say;
+use crate::words::filecaps::FileCaps;
 
 impl<S> Set<'_, S> {
     /// Whether every file of generation `id` can be brought back, or why not.
@@ -72,7 +74,24 @@ impl<'h> Set<'h, OnTrial> {
         for (dest, wanted) in self.files_of(self.trial().home) {
             // Also when the renames were done by a run that was killed before systemd read the units again.
             went.units_changed |= dest.is_unit() && leaving.get(&dest) != Some(&wanted);
-            let found = in_place(&dest)?;
+            let found = match in_place(&dest) {
+                // Not a file: somebody put it there since, and it must not be in the way.
+                Err(GenerationError::Refused { .. }) => {
+                    let aside = give_way(&dest)?;
+                    say.note(format_args!(
+                        "{} is not a regular file any more; what is there is kept as {}",
+                        dest.path().display(),
+                        aside.display()
+                    ));
+                    if wanted.is_none() {
+                        moves.push(Move { dest: dest.clone(), arrives: false });
+                        went.changed.push(dest);
+                        continue;
+                    }
+                    None
+                }
+                found => found?,
+            };
             let backup = wanted.as_ref().map(|w| dest.backup(w.born));
             let is_there = match (&wanted, &found) {
                 (None, None) => true,
@@ -120,6 +139,11 @@ impl<'h> Set<'h, OnTrial> {
                 what: "the old file could not be renamed back",
                 source,
             })?;
+        }
+        for (dest, wanted) in self.files_of(self.trial().home) {
+            if let Some(lost) = wanted.and_then(|wanted| lost_since(dest.path(), &wanted)) {
+                say.error(format_args!("{}: other hands changed this backup: {lost}", dest.path().display()));
+            }
         }
         // What was there already may have been renamed by a run that was killed before it made that durable.
         change::sync_folders(there.iter().map(Dest::path)).map_err(not_durable)?;
@@ -192,8 +216,49 @@ impl Set<'_, Settled> {
     }
 }
 
+/// What of owner, mode and capabilities is not as it was recorded: what is done to a file that was brought back is done to its
+/// backup too, for they are one. `None` when all is, or can't be read.
+fn lost_since(path: &Path, wanted: &FileState) -> Option<String> {
+    let meta = fs::metadata(path).ok()?;
+    let capabilities = xattr::get(path, CAPABILITY).ok()?.as_deref().map(FileCaps::describe);
+    let mode = meta.mode() & 0o7777;
+    let shown = path.display();
+    if (meta.uid(), meta.gid()) != (wanted.uid, wanted.gid) {
+        let (uid, gid) = (wanted.uid, wanted.gid);
+        return Some(format!("it belongs to {}:{}; put that right: chown {uid}:{gid} {shown}", meta.uid(), meta.gid()));
+    }
+    if mode != wanted.mode {
+        return Some(format!("it has the mode {mode:04o}; put that right: chmod {:04o} {shown}", wanted.mode));
+    }
+    if capabilities != wanted.capabilities {
+        let told = |caps: Option<String>| caps.unwrap_or_else(|| "no capabilities".to_owned());
+        let (now, then) = (told(capabilities), told(wanted.capabilities.clone()));
+        return Some(format!("it has {now}, and had {then}; put that right: setcap(8)"));
+    }
+    None
+}
+
+/// Keeps what is at `dest`, and is no regular file, under a name of its own. Only a folder leaves the path, for no file can
+/// be renamed over one.
+fn give_way(dest: &Dest) -> Result<PathBuf, GenerationError> {
+    let path = dest.path();
+    if !fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return keep_aside(path, dest);
+    }
+    let mut time = clock::now();
+    loop {
+        let aside = dest.kept_aside(time);
+        if fs::symlink_metadata(&aside).is_ok() {
+            time = time.saturating_add(1);
+            continue;
+        }
+        let failed = GenerationError::io(path, "a folder is in the way and can't be moved aside");
+        return std::fs::rename(path, &aside).map(|()| aside).map_err(failed);
+    }
+}
+
 /// Whether `path` has the bytes of `state`. What can't be read is not known to be bad.
-fn is_good(path: &Path, state: &FileState) -> Result<bool, GenerationError> {
+pub(super) fn is_good(path: &Path, state: &FileState) -> Result<bool, GenerationError> {
     match in_place(&Dest::new(path.to_owned())) {
         Ok(found) => Ok(found.is_some_and(|f| f.digest == state.digest)),
         Err(GenerationError::Refused { .. }) => Ok(false),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::home::is_good;
 use super::{Dest, GenerationError, Judged, OnTrial, Set, Staged, Way, change};
 use crate::sys::clock;
 use crate::sys::say::Say;
@@ -35,7 +36,13 @@ impl Set<'_, OnTrial> {
         }
         for s in &staged {
             let Some(old) = old_of(s) else { continue };
-            change::link_over(s.dest.path(), &s.dest.backup(old.born))?;
+            let backup = s.dest.backup(old.born);
+            // Of a set whose record is lost.
+            if fs::symlink_metadata(&backup).is_ok() && !is_good(&backup, old)? {
+                let aside = keep_aside(&backup, &s.dest)?;
+                say.note(format_args!("{} is of no generation; it is kept as {}", backup.display(), aside.display()));
+            }
+            change::link_over(s.dest.path(), &backup)?;
             if moves_bak {
                 self.move_bak(&s.dest, say)?;
             }
@@ -55,7 +62,7 @@ impl Set<'_, OnTrial> {
     /// Makes `.FILE.bak` the file in place. A file of other hands by that name is kept aside, not lost.
     pub(super) fn move_bak(&self, dest: &Dest, say: &Say) -> Result<(), GenerationError> {
         let bak = dest.bak();
-        if bak.exists() && !self.is_bak_ours(dest) {
+        if fs::symlink_metadata(&bak).is_ok() && !self.is_bak_ours(dest) {
             let aside = keep_aside(&bak, dest)?;
             say.note(format_args!("{} is not upswap's; it is kept as {}", bak.display(), aside.display()));
         }

@@ -15,6 +15,7 @@ impl Set<'_, Settled> {
     /// Removes the generations beyond `keep` (as many as before, when it is not said) and what killed runs left beside the
     /// set's files. Returns the paths, which with `dry_run` are only told.
     pub fn prune(mut self, keep: Option<usize>, dry_run: bool) -> Result<Vec<PathBuf>, GenerationError> {
+        self.nothing_missing()?;
         self.record.keep = keep.unwrap_or(self.record.keep);
         let dests = self.dests();
         let surplus = self.record.prune(None);
@@ -50,6 +51,28 @@ impl Set<'_, Settled> {
         Ok(gone.into_iter().chain([record]).collect())
     }
 
+    /// Refuses while a file of the generation in place is missing and there are backups of it: one may be all that is left.
+    fn nothing_missing(&self) -> Result<(), GenerationError> {
+        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        let backed_up = |dest: &Dest| {
+            let states = self.record.generations.iter().filter_map(|g| g.files.get(dest)?.as_ref());
+            states.map(|state| dest.backup(state.born)).any(|backup| is_there(&backup))
+        };
+        let files = self.files_of(self.record.current);
+        let missing =
+            |(dest, state): &(&Dest, &Option<_>)| state.is_some() && !is_there(dest.path()) && backed_up(dest);
+        match files.iter().find(missing) {
+            None => Ok(()),
+            Some((dest, _)) => {
+                let path = dest.path().display();
+                let why = format!(
+                    "{path} is missing, and a backup may be all that is left of it; bring one back first: rollback {path}"
+                );
+                Err(GenerationError::Nothing { name: self.record.name.clone(), why })
+            }
+        }
+    }
+
     /// Every path that any generation of the set has.
     pub(super) fn dests(&self) -> BTreeSet<Dest> {
         self.record.generations.iter().flat_map(|g| g.files.keys().cloned()).collect()
@@ -78,7 +101,7 @@ fn strays(dests: &BTreeSet<Dest>) -> Result<Vec<PathBuf>, GenerationError> {
     for dest in dests {
         let folder = durable::parent(dest.path());
         let entries = match fs::read_dir(folder) {
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
             entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
         };
         let entries = entries.map_err(GenerationError::io(folder, "the folder can't be read"))?;
