@@ -241,16 +241,19 @@ fn walk(root: &Path, below: &Path, disk: &mut Disk) {
     }
 }
 
-/// Copies a folder with owners, modes, attributes and hard links.
+/// Copies a folder with owners, modes, attributes and hard links. What no run changes, and some execute, is not copied but linked:
+/// a program that a thread of ours has just written can't be run while another one forks (ETXTBSY).
 fn copy_tree(from: &Path, to: &Path) {
     let mut links = BTreeMap::new();
-    copy_into(from, to, &mut links);
+    copy_into(from, to, Path::new(""), &mut links);
 }
 
-fn copy_into(from: &Path, to: &Path, links: &mut BTreeMap<u64, PathBuf>) {
-    for found in fs::read_dir(from).unwrap() {
-        let source = found.unwrap().path();
-        let dest = to.join(source.file_name().unwrap());
+const LINKED: [&str; 2] = ["src", "usr"];
+
+fn copy_into(from: &Path, to: &Path, below: &Path, links: &mut BTreeMap<u64, PathBuf>) {
+    for found in fs::read_dir(from.join(below)).unwrap() {
+        let below = below.join(found.unwrap().file_name());
+        let (source, dest) = (from.join(&below), to.join(&below));
         let meta = fs::symlink_metadata(&source).unwrap();
         if meta.is_symlink() {
             symlink(fs::read_link(&source).unwrap(), &dest).unwrap();
@@ -258,7 +261,10 @@ fn copy_into(from: &Path, to: &Path, links: &mut BTreeMap<u64, PathBuf>) {
         }
         if meta.is_dir() {
             fs::create_dir(&dest).unwrap();
-            copy_into(&source, &dest, links);
+            copy_into(from, to, &below, links);
+        } else if LINKED.iter().any(|folder| below.starts_with(folder)) {
+            fs::hard_link(&source, &dest).unwrap();
+            continue;
         } else if let Some(first) = links.get(&meta.ino()) {
             fs::hard_link(first, &dest).unwrap();
             continue;

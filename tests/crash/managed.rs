@@ -90,9 +90,7 @@ impl World {
         for folder in ["data", "state", "new", "root/usr/bin"] {
             fs::create_dir_all(world.dir.path().join(folder)).unwrap();
         }
-        let systemctl = world.dir.path().join("root/usr/bin/systemctl");
-        fs::write(&systemctl, SYSTEMCTL).unwrap();
-        fs::set_permissions(&systemctl, Permissions::from_mode(0o755)).unwrap();
+        crate::host::program(world.dir.path().join("root/usr/bin/systemctl"), SYSTEMCTL);
         for (_, base, _) in world.disks() {
             kind.make(&base);
         }

@@ -480,8 +480,7 @@ fn programs_of_path_are_not_run() {
     let host = Host::with_runed();
     fs::create_dir(host.path("evil")).unwrap();
     for name in ["systemctl", "rpm", "dpkg", "setcap", "getcap", "sh"] {
-        host.file(format!("evil/{name}"), format!("#!/bin/sh\ntouch {}\n", host.path("harm").display()));
-        chmod(host.path(format!("evil/{name}")), 0o755);
+        host.program(format!("evil/{name}"), format!("#!/bin/sh\ntouch {}\n", host.path("harm").display()));
     }
     host.file("src/runed", "v2");
     let mut command = host.tool("swapbin");

@@ -1,9 +1,8 @@
 //! A program is swapped again and again while it is run and read without a pause.
 
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +13,7 @@ use fs_err as fs;
 use upswap::words::digest::Digest;
 
 use crate::disk::{self, Kind};
+use crate::host::program;
 use crate::material;
 
 /// What the loops saw while the program was swapped.
@@ -45,13 +45,12 @@ impl Program {
             let mut bytes = fs::read(Path::new("/bin").join(name)).unwrap();
             bytes.extend(std::iter::repeat_n(name.as_bytes(), 100_000).flatten());
             let path = dir.path().join(name);
-            fs::write(&path, bytes).unwrap();
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            program(&path, bytes);
             path
         });
         let path = dir.path().join("bin/program");
-        fs::copy(&versions[0], &path).unwrap();
         let contents = versions.each_ref().map(|version| fs::read(version).unwrap());
+        program(&path, &contents[0]);
         let digests = contents.each_ref().map(|bytes| Digest::of(bytes));
         let shortest = contents.iter().map(Vec::len).min().unwrap();
         Self { dir, versions, digests, shortest, path }
@@ -115,7 +114,8 @@ impl Program {
 fn folder_in_memory() -> tempfile::TempDir {
     let memory = tempfile::tempdir_in("/dev/shm").ok().filter(|dir| {
         let probe = dir.path().join("probe");
-        fs::copy("/bin/true", &probe).is_ok() && Command::new(&probe).status().is_ok_and(|status| status.success())
+        program(&probe, fs::read("/bin/true").unwrap());
+        Command::new(&probe).status().is_ok_and(|status| status.success())
     });
     memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }

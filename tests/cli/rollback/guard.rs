@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::host::{Host, chmod, told};
+use crate::host::{Host, told};
 
 /// Swaps `$FILE`, restarts by the systemd that is a script, and has it proved.
 const CHAIN: &str = "swapbin --unit runed -t bin \"$FILE\"
@@ -351,14 +351,13 @@ fn inside(unit: &str, then: &str) -> Host {
     let host = Host::with_runed();
     fs::create_dir_all(host.path("proc/self")).unwrap();
     host.file("proc/self/cgroup", format!("9:name=systemd:/system.slice/{unit}\n0::/\n"));
-    host.file(
+    host.program(
         "usr/bin/systemd-run",
         format!(
             "#!/bin/sh\n[ $1 != --help ] || exec echo\necho systemd-run $1 $2 $3 >&2\necho 9:name=systemd:/system.slice/{then} >proc/self/cgroup
             while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n"
         ),
     );
-    chmod(host.path("usr/bin/systemd-run"), 0o755);
     host
 }
 
