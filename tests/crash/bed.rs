@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use fs_err as fs;
+use serde_json::Value;
+use upswap::words::digest::Digest;
 
-use crate::host::Host;
+use crate::host::{Host, program};
 use crate::material;
 
 /// How many points are run side by side.
@@ -173,6 +176,20 @@ impl Bed {
         disk
     }
 
+    /// What is on the disk now, in short: two that are equal have the same files with the same metadata, the same of them are links
+    /// of one another, and the same is recorded, but for the time and for the numbers that a file system gives.
+    pub fn fingerprint(&self) -> String {
+        let mut first = BTreeMap::new();
+        let mut text = String::new();
+        for (path, Entry { mode, owner, bytes, xattrs }) in self.disk() {
+            let inode = fs::symlink_metadata(self.host.path(&path)).unwrap().ino();
+            let first = first.entry(inode).or_insert_with(|| path.clone());
+            let bytes = if path.ends_with("state.json") { timeless(bytes) } else { bytes };
+            writeln!(text, "{path:?} {first:?} {mode:o} {owner:?} {} {xattrs:?}", Digest::of(&bytes)).unwrap();
+        }
+        Digest::of(text.as_bytes()).to_string()
+    }
+
     /// What these paths hold now.
     pub fn holds(&self, paths: &[&str]) -> Vec<Option<Entry>> {
         paths.iter().map(|path| entry(&self.host.path(path))).collect()
@@ -211,13 +228,33 @@ pub fn none(bad: &[String]) {
     assert!(bad.is_empty(), "{} bad, the first: {}", bad.len(), bad[0]);
 }
 
-/// Where the hosts are: in memory where that takes the attributes of a trusted disk (since Linux 6.6), because a sweep syncs some
-/// ten thousand times. What a disk does with a sync is the power cut's to find out.
-fn ground() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let takes =
-        tempfile::NamedTempFile::new_in(memory).is_ok_and(|f| xattr::set(f.path(), "user.note", b"note").is_ok());
-    if takes { memory.to_owned() } else { std::env::temp_dir() }
+/// Where the hosts are: in memory, because a sweep syncs some ten thousand times; what a disk does with a sync is the power cut's
+/// to find out. Not where that does not take the attributes of a trusted disk (tmpfs does since Linux 6.6) or runs no programs
+/// (container engines mount it noexec).
+pub fn ground() -> PathBuf {
+    static GROUND: OnceLock<PathBuf> = OnceLock::new();
+    let takes = |memory: &Path| {
+        let Ok(dir) = tempfile::tempdir_in(memory) else { return false };
+        let probe = dir.path().join("probe");
+        program(&probe, "#!/bin/sh\n");
+        xattr::set(&probe, "user.note", b"note").is_ok() && Command::new(&probe).status().is_ok_and(|s| s.success())
+    };
+    let find = || Some(PathBuf::from("/dev/shm")).filter(|dir| takes(dir)).unwrap_or_else(std::env::temp_dir);
+    GROUND.get_or_init(find).clone()
+}
+
+/// A record without what differs from run to run.
+fn timeless(record: Vec<u8>) -> Vec<u8> {
+    fn strip(value: &mut Value) {
+        if let Some(members) = value.as_object_mut() {
+            ["time", "opened", "folders"].iter().for_each(|name| drop(members.remove(*name)));
+            members.values_mut().for_each(strip);
+        }
+        value.as_array_mut().into_iter().flatten().for_each(strip);
+    }
+    let Ok(mut value) = serde_json::from_slice(&record) else { return record };
+    strip(&mut value);
+    value.to_string().into_bytes()
 }
 
 fn entry(path: &Path) -> Option<Entry> {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use fs_err as fs;
 use upswap::words::digest::Digest;
 
+use crate::bed::ground;
 use crate::disk::{self, Kind};
 use crate::host::program;
 use crate::material;
@@ -39,7 +40,7 @@ struct Program {
 impl Program {
     /// `true` and `false` of this machine: which of them ran shows by the exit code. Made long, so that a copy takes its time.
     fn new() -> Self {
-        let dir = folder_in_memory();
+        let dir = tempfile::tempdir_in(ground()).unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         let versions = ["true", "false"].map(|name| {
             let mut bytes = fs::read(Path::new("/bin").join(name)).unwrap();
@@ -108,16 +109,6 @@ impl Program {
             Err("read: mixed".into())
         }
     }
-}
-
-/// In memory where programs may run there: what is tried is what others see, not how fast a disk takes an fsync.
-fn folder_in_memory() -> tempfile::TempDir {
-    let memory = tempfile::tempdir_in("/dev/shm").ok().filter(|dir| {
-        let probe = dir.path().join("probe");
-        program(&probe, fs::read("/bin/true").unwrap());
-        Command::new(&probe).status().is_ok_and(|status| status.success())
-    });
-    memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
 /// The errors that a busy, missing or forbidden file gives, by their names in errno(3).
