@@ -1,7 +1,9 @@
 //! The changes that are swept, each on the host that it is made on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use fs_err as fs;
 
@@ -36,6 +38,8 @@ pub struct States {
     pub wanted: Whole,
     /// What a path may hold meanwhile.
     pub either: [Whole; 3],
+    /// What was wrong with how the change ended from a disk, by its fingerprint: the same disk ends the same way.
+    pub ended: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 type Whole = Vec<Option<crate::bed::Entry>>;
@@ -57,7 +61,7 @@ impl Case {
         let ran = bed.run(&mut (self.command)(&bed.host));
         assert_eq!(ran.code, self.code, "{}: {ran:?}", self.name);
         let wanted = bed.holds(self.paths);
-        States { either: [old.clone(), wanted.clone(), other], old, wanted }
+        States { either: [old.clone(), wanted.clone(), other], old, wanted, ended: Mutex::default() }
     }
 }
 

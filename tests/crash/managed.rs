@@ -285,7 +285,7 @@ impl World {
     pub fn on_this_machine(&self, command: &mut Command) {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.env("UPSWAP_ROOT", self.dir.path().join("root")).env("UPSWAP_STATE_DIR", self.state());
-        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "STATE_DIRECTORY"] {
+        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "STATE_DIRECTORY", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
     }

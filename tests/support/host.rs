@@ -130,7 +130,8 @@ impl Host {
     pub fn tool(&self, tool: &str) -> Command {
         let mut command = Command::new(cargo_bin(tool));
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env("UPSWAP_ROOT", self.dir.path());
-        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "UPSWAP_STATE_DIR", "STATE_DIRECTORY"] {
+        // cargo's folders of libraries are none of a user's: the loader would look through all of them, in every sweep.
+        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "UPSWAP_STATE_DIR", "STATE_DIRECTORY", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
         let tools = cargo_bin(tool).parent().unwrap().to_owned();
