@@ -60,6 +60,8 @@ impl std::fmt::Debug for Entry {
 pub struct Bed {
     pub host: Host,
     saved: tempfile::TempDir,
+    /// What crashpoint writes down.
+    notes: tempfile::TempDir,
 }
 
 /// What a run under the crash point came to.
@@ -105,7 +107,7 @@ impl Bed {
         prepare(&host);
         let saved = tempfile::tempdir_in(ground()).unwrap();
         copy_tree(&host.path(""), saved.path());
-        Self { host, saved }
+        Self { host, saved, notes: tempfile::tempdir().unwrap() }
     }
 
     /// Puts the host back to where it was when it was ready.
@@ -120,7 +122,7 @@ impl Bed {
 
     /// Runs `command` with `action` at call `point`.
     pub fn struck(&self, options: &[&str], point: u64, action: &str, command: &Command) -> Struck {
-        let reached = self.saved.path().with_extension("reached");
+        let reached = self.notes.path().join("reached");
         let _ = fs::remove_file(&reached);
         let mut crashpoint = Command::new(material::program("crashpoint"));
         crashpoint.args(options).args(["--timeout", "30", "--reached"]).arg(&reached);
@@ -132,7 +134,7 @@ impl Bed {
     /// The calls that `command` makes when nothing is in its way.
     pub fn calls(&self, options: &[&str], command: &Command) -> Vec<Listed> {
         self.reset();
-        let list = self.saved.path().with_extension("list");
+        let list = self.notes.path().join("list");
         let options: Vec<_> = options.iter().copied().chain(["--list", list.to_str().unwrap()]).collect();
         let struck = self.struck(&options, 0, "count", command);
         assert!(struck.code < 125, "{struck:?}");

@@ -61,6 +61,8 @@ impl Case {
         let ran = bed.run(&mut (self.command)(&bed.host));
         assert_eq!(ran.code, self.code, "{}: {ran:?}", self.name);
         let wanted = bed.holds(self.paths);
+        // But for what ends as it began, and says how it could have ended.
+        assert!(wanted != old || self.other.is_some(), "{}: it changes nothing", self.name);
         States { either: [old.clone(), wanted.clone(), other], old, wanted, ended: Mutex::default() }
     }
 }
@@ -154,6 +156,7 @@ pub const CASES: [Case; 10] = [
         prepare: |host| {
             several(host, &["runed", "x.service"], "lib/systemd");
             ok(host, &["--trial", "--name", "runed", "-t", "lib/systemd", "src/runed", "src/x.service"]);
+            of_a_guard(host);
         },
         command: |host| tool(host, "rollback", &["--pending"]),
         other: None,
@@ -253,6 +256,16 @@ fn with_history(host: &Host) {
         program(host, "src/was", version);
         ok(host, &["src/was", "bin/runed"]);
     }
+}
+
+/// Makes the open trial one of a guard that is gone: what was opened by hand and is whole is left to its operator. Its folders are
+/// others every time the host is put back.
+fn of_a_guard(host: &Host) {
+    let mut record = host.record();
+    assert_eq!(record["trial"]["by_hand"].take(), true);
+    record["trial"]["by_hand"] = false.into();
+    record["trial"]["folders"] = serde_json::json!({});
+    fs::write(host.record_path(), record.to_string()).unwrap();
 }
 
 fn guard(host: &Host, last: &str) -> Command {
