@@ -187,7 +187,8 @@ impl Bed {
             let inode = fs::symlink_metadata(self.host.path(&path)).unwrap().ino();
             let first = first.entry(inode).or_insert_with(|| path.clone());
             let bytes = if path.ends_with("state.json") { timeless(bytes) } else { bytes };
-            writeln!(text, "{path:?} {first:?} {mode:o} {owner:?} {} {xattrs:?}", Digest::of(&bytes)).unwrap();
+            let (path, first) = (path.display(), first.display());
+            writeln!(text, "{path} {first} {mode:o} {owner:?} {} {xattrs:?}", Digest::of(&bytes)).unwrap();
         }
         Digest::of(text.as_bytes()).to_string()
     }
@@ -249,7 +250,7 @@ pub fn ground() -> PathBuf {
 fn timeless(record: Vec<u8>) -> Vec<u8> {
     fn strip(value: &mut Value) {
         if let Some(members) = value.as_object_mut() {
-            ["time", "opened", "folders"].iter().for_each(|name| drop(members.remove(*name)));
+            members.retain(|name, _| !["time", "opened", "folders"].contains(&name.as_str()));
             members.values_mut().for_each(strip);
         }
         value.as_array_mut().into_iter().flatten().for_each(strip);

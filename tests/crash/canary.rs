@@ -88,7 +88,6 @@ fn an_error_that_is_ignored_is_caught() {
 /// dd(1) under the name of one of ours: it fails, and who called it goes on.
 #[test]
 fn a_sync_that_fails_and_is_ignored_is_caught() {
-    needs_root();
     fn ready(host: &Host) {
         one(host);
         host.program("src/swapbin", fs_err::read("/bin/dd").unwrap());
@@ -99,6 +98,7 @@ fn a_sync_that_fails_and_is_ignored_is_caught() {
         command.args(["-c", script]).current_dir(host.path(""));
         command
     }
+    needs_root();
     let case = Case { prepare: ready, ..case("canary: a sync whose error is ignored", sloppy) };
     let bad = errno::swept(&case, &mut std::collections::BTreeMap::new());
     assert!(bad.iter().any(|one| one.contains("durability is promised")), "{bad:#?}");

@@ -179,9 +179,9 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault, missed: &Atomi
 }
 
 /// Whether a tool ends as if all went well though it could not make durable what it has done. Memory that is not on the disk looks
-/// as if it were, so nothing but the exit code can show it. In a guard's COMMAND the guard's own code is another's.
+/// as if it were, so nothing but the exit code can show it. A guard that takes back need not care what could not be kept.
 fn promised(struck: &Struck, code: i32) -> bool {
-    struck.call().is_some_and(|call| is_sync(&call) && (code == 0 || call.program == "rollback"))
+    code == 0 && struck.call().is_some_and(|call| is_sync(&call))
 }
 
 fn is_sync(call: &Listed) -> bool {
