@@ -1,11 +1,12 @@
 //! The makefile's doors that people and packagers use, and what they find behind them.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fs_err as fs;
+
+use crate::host::program;
 
 /// `make` in this source tree, with the tools that cargo built for the tests.
 fn make(arguments: &[&str], destdir: &Path) -> Output {
@@ -116,8 +117,7 @@ fn a_rust_that_is_too_old_is_told_so_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let deps = |version: &str| {
         let cargo = folder.path().join("cargo");
-        fs::write(&cargo, format!("#!/bin/sh\necho 'cargo {version} (0123abcd 2024-01-01)'\n")).unwrap();
-        fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).unwrap();
+        program(&cargo, format!("#!/bin/sh\necho 'cargo {version} (0123abcd 2024-01-01)'\n"));
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
         Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/deps"))
             .arg("rust")

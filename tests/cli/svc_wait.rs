@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use tempfile::TempDir;
+
+use crate::host::program;
 
 /// A systemd host below a temporary root: its systemctl prints `states/N` at the N-th question, the last one for ever, and
 /// `down` instead as soon as the process in `watched` has ended.
@@ -48,15 +50,13 @@ impl Host {
     }
 
     fn tool(&self, name: &str, script: &str) {
-        let path = self.path("usr/bin").join(name);
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        program(self.path("usr/bin").join(name), script);
     }
 
     /// Installs a new runed by rename, as swapbin does.
     fn install(&self) {
         let new = self.path("usr/local/bin/.new");
-        fs::copy("/bin/sleep", &new).unwrap();
+        program(&new, fs::read("/bin/sleep").unwrap());
         fs::rename(new, self.path(RUNED)).unwrap();
     }
 
@@ -250,7 +250,7 @@ fn another_executable_is_wrong_and_a_script_is_not_provable_before_command_runs(
     let command = ["--", "touch", ran.to_str().unwrap()];
 
     fs::remove_file(host.path(RUNED)).unwrap();
-    fs::copy("/bin/true", host.path("usr/local/bin/other")).unwrap();
+    program(host.path("usr/local/bin/other"), fs::read("/bin/true").unwrap());
     let other = "{ path=/usr/local/bin/other ; argv[]=other ; }";
     host.says(1, "healthy", &[("MainPID", &pid.to_string()), ("ExecStart", other)]);
     let answer = host.run(&with(&command));

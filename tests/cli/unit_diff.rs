@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use assert_cmd::assert::Assert;
 use fs_err as fs;
+
+use crate::host::program;
 
 fn unit_diff() -> assert_cmd::Command {
     assert_cmd::Command::from_std(raw())
@@ -75,9 +76,7 @@ fn host(show: &str) -> tempfile::TempDir {
         fs::create_dir_all(root.path().join(folder)).unwrap();
     }
     let stub = root.path().join("usr/bin/systemctl");
-    fs::write(&stub, format!("#!/bin/sh\n[ \"$*\" = \"${{WANT:-$*}}\" ] || exit 9\ncat <<'END'\n{show}\nEND\n"))
-        .unwrap();
-    fs::set_permissions(&stub, PermissionsExt::from_mode(0o755)).unwrap();
+    program(stub, format!("#!/bin/sh\n[ \"$*\" = \"${{WANT:-$*}}\" ] || exit 9\ncat <<'END'\n{show}\nEND\n"));
     root
 }
 

@@ -10,6 +10,8 @@ use std::time::Instant;
 use assert_cmd::assert::Assert;
 use fs_err as fs;
 
+use crate::host::program;
+
 /// A host with a stub systemctl, the real programs that confine, and a folder that everybody may read.
 struct Host(tempfile::TempDir);
 
@@ -37,8 +39,8 @@ impl Host {
     }
 
     fn script(&self, name: impl AsRef<Path>, text: &str) -> PathBuf {
-        let path = self.file(name, format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let path = self.path(name);
+        program(&path, format!("#!/bin/sh\n{text}\n"));
         path
     }
 

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use fs_err as fs;
+use serde_json::Value;
+use upswap::words::digest::Digest;
 
-use crate::host::Host;
+use crate::host::{Host, program};
 use crate::material;
 
 /// How many points are run side by side.
@@ -52,6 +55,8 @@ impl std::fmt::Debug for Entry {
 pub struct Bed {
     pub host: Host,
     saved: tempfile::TempDir,
+    /// What crashpoint writes down.
+    notes: tempfile::TempDir,
 }
 
 /// What a run under the crash point came to.
@@ -97,7 +102,7 @@ impl Bed {
         prepare(&host);
         let saved = tempfile::tempdir_in(ground()).unwrap();
         copy_tree(&host.path(""), saved.path());
-        Self { host, saved }
+        Self { host, saved, notes: tempfile::tempdir().unwrap() }
     }
 
     /// Puts the host back to where it was when it was ready.
@@ -112,7 +117,7 @@ impl Bed {
 
     /// Runs `command` with `action` at call `point`.
     pub fn struck(&self, options: &[&str], point: u64, action: &str, command: &Command) -> Struck {
-        let reached = self.saved.path().with_extension("reached");
+        let reached = self.notes.path().join("reached");
         let _ = fs::remove_file(&reached);
         let mut crashpoint = Command::new(material::program("crashpoint"));
         crashpoint.args(options).args(["--timeout", "30", "--reached"]).arg(&reached);
@@ -124,7 +129,7 @@ impl Bed {
     /// The calls that `command` makes when nothing is in its way.
     pub fn calls(&self, options: &[&str], command: &Command) -> Vec<Listed> {
         self.reset();
-        let list = self.saved.path().with_extension("list");
+        let list = self.notes.path().join("list");
         let options: Vec<_> = options.iter().copied().chain(["--list", list.to_str().unwrap()]).collect();
         let struck = self.struck(&options, 0, "count", command);
         assert!(struck.code < 125, "{struck:?}");
@@ -168,6 +173,21 @@ impl Bed {
         disk
     }
 
+    /// What is on the disk now, in short: two that are equal have the same files with the same metadata, the same of them are links
+    /// of one another, and the same is recorded, but for the time and for the numbers that a file system gives.
+    pub fn fingerprint(&self) -> String {
+        let mut first = BTreeMap::new();
+        let mut text = String::new();
+        for (path, Entry { mode, owner, bytes, xattrs }) in self.disk() {
+            let inode = fs::symlink_metadata(self.host.path(&path)).unwrap().ino();
+            let first = first.entry(inode).or_insert_with(|| path.clone());
+            let bytes = if path.ends_with("state.json") { timeless(bytes) } else { bytes };
+            let (path, first) = (path.display(), first.display());
+            writeln!(text, "{path} {first} {mode:o} {owner:?} {} {xattrs:?}", Digest::of(&bytes)).unwrap();
+        }
+        Digest::of(text.as_bytes()).to_string()
+    }
+
     /// What these paths hold now.
     pub fn holds(&self, paths: &[&str]) -> Vec<Option<Entry>> {
         paths.iter().map(|path| entry(&self.host.path(path))).collect()
@@ -206,13 +226,33 @@ pub fn none(bad: &[String]) {
     assert!(bad.is_empty(), "{} bad, the first: {}", bad.len(), bad[0]);
 }
 
-/// Where the hosts are: in memory where that takes the attributes of a trusted disk (since Linux 6.6), because a sweep syncs some
-/// ten thousand times. What a disk does with a sync is the power cut's to find out.
-fn ground() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let takes =
-        tempfile::NamedTempFile::new_in(memory).is_ok_and(|f| xattr::set(f.path(), "user.note", b"note").is_ok());
-    if takes { memory.to_owned() } else { std::env::temp_dir() }
+/// Where the hosts are: in memory, because a sweep syncs some ten thousand times; what a disk does with a sync is the power cut's
+/// to find out. Not where that does not take the attributes of a trusted disk (tmpfs does since Linux 6.6) or runs no programs
+/// (container engines mount it noexec).
+pub fn ground() -> PathBuf {
+    static GROUND: OnceLock<PathBuf> = OnceLock::new();
+    let takes = |memory: &Path| {
+        let Ok(dir) = tempfile::tempdir_in(memory) else { return false };
+        let probe = dir.path().join("probe");
+        program(&probe, "#!/bin/sh\n");
+        xattr::set(&probe, "user.note", b"note").is_ok() && Command::new(&probe).status().is_ok_and(|s| s.success())
+    };
+    let find = || Some(PathBuf::from("/dev/shm")).filter(|dir| takes(dir)).unwrap_or_else(std::env::temp_dir);
+    GROUND.get_or_init(find).clone()
+}
+
+/// A record without what differs from run to run.
+fn timeless(record: Vec<u8>) -> Vec<u8> {
+    fn strip(value: &mut Value) {
+        if let Some(members) = value.as_object_mut() {
+            members.retain(|name, _| !["time", "opened", "folders"].contains(&name.as_str()));
+            members.values_mut().for_each(strip);
+        }
+        value.as_array_mut().into_iter().flatten().for_each(strip);
+    }
+    let Ok(mut value) = serde_json::from_slice(&record) else { return record };
+    strip(&mut value);
+    value.to_string().into_bytes()
 }
 
 fn entry(path: &Path) -> Option<Entry> {
@@ -236,16 +276,19 @@ fn walk(root: &Path, below: &Path, disk: &mut Disk) {
     }
 }
 
-/// Copies a folder with owners, modes, attributes and hard links.
+/// Copies a folder with owners, modes, attributes and hard links. What no run changes, and some execute, is not copied but linked:
+/// a program that a thread of ours has just written can't be run while another one forks (ETXTBSY).
 fn copy_tree(from: &Path, to: &Path) {
     let mut links = BTreeMap::new();
-    copy_into(from, to, &mut links);
+    copy_into(from, to, Path::new(""), &mut links);
 }
 
-fn copy_into(from: &Path, to: &Path, links: &mut BTreeMap<u64, PathBuf>) {
-    for found in fs::read_dir(from).unwrap() {
-        let source = found.unwrap().path();
-        let dest = to.join(source.file_name().unwrap());
+const LINKED: [&str; 2] = ["src", "usr"];
+
+fn copy_into(from: &Path, to: &Path, below: &Path, links: &mut BTreeMap<u64, PathBuf>) {
+    for found in fs::read_dir(from.join(below)).unwrap() {
+        let below = below.join(found.unwrap().file_name());
+        let (source, dest) = (from.join(&below), to.join(&below));
         let meta = fs::symlink_metadata(&source).unwrap();
         if meta.is_symlink() {
             symlink(fs::read_link(&source).unwrap(), &dest).unwrap();
@@ -253,7 +296,10 @@ fn copy_into(from: &Path, to: &Path, links: &mut BTreeMap<u64, PathBuf>) {
         }
         if meta.is_dir() {
             fs::create_dir(&dest).unwrap();
-            copy_into(&source, &dest, links);
+            copy_into(from, to, &below, links);
+        } else if LINKED.iter().any(|folder| below.starts_with(folder)) {
+            fs::hard_link(&source, &dest).unwrap();
+            continue;
         } else if let Some(first) = links.get(&meta.ino()) {
             fs::hard_link(first, &dest).unwrap();
             continue;

@@ -24,7 +24,7 @@ fn broken(script: &'static str) -> impl Fn(&Host) -> Command {
 
 fn ready(host: &Host) {
     one(host);
-    fs_err::copy("/bin/sh", host.path("src/swapbin")).unwrap();
+    host.program("src/swapbin", fs_err::read("/bin/sh").unwrap());
 }
 
 const fn case(name: &'static str, command: fn(&Host) -> Command) -> Case {
@@ -83,6 +83,25 @@ fn an_error_that_is_ignored_is_caught() {
     });
     let bad = errno::swept(&case, &mut std::collections::BTreeMap::new());
     assert!(bad.iter().any(|one| one.contains("silent success")), "{bad:#?}");
+}
+
+/// dd(1) under the name of one of ours: it fails, and who called it goes on.
+#[test]
+fn a_sync_that_fails_and_is_ignored_is_caught() {
+    fn ready(host: &Host) {
+        one(host);
+        host.program("src/swapbin", fs_err::read("/bin/dd").unwrap());
+    }
+    fn sloppy(host: &Host) -> Command {
+        let mut command = Command::new("sh");
+        let script = "src/swapbin if=src/runed of=bin/.runed.upswap-new bs=1M conv=fsync status=none; mv bin/.runed.upswap-new bin/runed";
+        command.args(["-c", script]).current_dir(host.path(""));
+        command
+    }
+    needs_root();
+    let case = Case { prepare: ready, ..case("canary: a sync whose error is ignored", sloppy) };
+    let bad = errno::swept(&case, &mut std::collections::BTreeMap::new());
+    assert!(bad.iter().any(|one| one.contains("durability is promised")), "{bad:#?}");
 }
 
 #[test]

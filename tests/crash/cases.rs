@@ -1,7 +1,9 @@
 //! The changes that are swept, each on the host that it is made on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use fs_err as fs;
 
@@ -36,6 +38,8 @@ pub struct States {
     pub wanted: Whole,
     /// What a path may hold meanwhile.
     pub either: [Whole; 3],
+    /// What was wrong with how the change ended from a disk, by its fingerprint: the same disk ends the same way.
+    pub ended: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 type Whole = Vec<Option<crate::bed::Entry>>;
@@ -57,7 +61,9 @@ impl Case {
         let ran = bed.run(&mut (self.command)(&bed.host));
         assert_eq!(ran.code, self.code, "{}: {ran:?}", self.name);
         let wanted = bed.holds(self.paths);
-        States { either: [old.clone(), wanted.clone(), other], old, wanted }
+        // But for what ends as it began, and says how it could have ended.
+        assert!(wanted != old || self.other.is_some(), "{}: it changes nothing", self.name);
+        States { either: [old.clone(), wanted.clone(), other], old, wanted, ended: Mutex::default() }
     }
 }
 
@@ -150,6 +156,7 @@ pub const CASES: [Case; 10] = [
         prepare: |host| {
             several(host, &["runed", "x.service"], "lib/systemd");
             ok(host, &["--trial", "--name", "runed", "-t", "lib/systemd", "src/runed", "src/x.service"]);
+            of_a_guard(host);
         },
         command: |host| tool(host, "rollback", &["--pending"]),
         other: None,
@@ -249,6 +256,16 @@ fn with_history(host: &Host) {
         program(host, "src/was", version);
         ok(host, &["src/was", "bin/runed"]);
     }
+}
+
+/// Makes the open trial one of a guard that is gone: what was opened by hand and is whole is left to its operator. Its folders are
+/// others every time the host is put back.
+fn of_a_guard(host: &Host) {
+    let mut record = host.record();
+    assert_eq!(record["trial"]["by_hand"].take(), true);
+    record["trial"]["by_hand"] = false.into();
+    record["trial"]["folders"] = serde_json::json!({});
+    fs::write(host.record_path(), record.to_string()).unwrap();
 }
 
 fn guard(host: &Host, last: &str) -> Command {

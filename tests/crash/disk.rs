@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::bed::ground;
+
 /// A kind of file system, and how it is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -92,8 +94,7 @@ pub fn workshop() -> tempfile::TempDir {
     needs();
     unshare(CloneFlags::CLONE_NEWNS).unwrap_or_else(|e| panic!("a mount namespace can't be made: {e}"));
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+    tempfile::tempdir_in(ground()).unwrap()
 }
 
 /// Fails with one line when this machine can't cut the power of a loop file system.

@@ -175,6 +175,41 @@ fn limits_are_errors_and_leave_the_disk_as_it_was() {
     }
 }
 
+/// Catalogue 67: a signal that asks for the end comes when all renames of a change are done, or before the first.
+#[test]
+fn a_signal_between_two_renames_waits_for_the_second() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut ended = 0;
+        // strace counts each call by its name: with backups to give to `.FILE.bak` before, rename(2)'s third and fourth are the files'
+        // own, after all of the mark's.
+        for when in 1..=5 {
+            let host = host();
+            for (path, bytes) in [("bin/rune", "v0"), ("src/old/runed", "v1"), ("src/old/rune", "v1")] {
+                fs::create_dir_all(host.path("src/old")).unwrap();
+                host.file(path, bytes);
+            }
+            host.file("bin/runed", "v0");
+            host.swapbin(["--name", "runed", "-t", "bin", "src/old/runed", "src/old/rune"]).is(0);
+            host.file("src/rune", new());
+            let mut command = Command::new("strace");
+            let inject = format!("inject=rename,renameat,renameat2:signal={signal}:when={when}");
+            command.args(["-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2", "-e", &inject]);
+            command.arg(host.tool("swapbin").get_program()).args(["--name", "runed", "-t", "bin", SWAP[0], "src/rune"]);
+            let ran = host.ran(command.current_dir(host.path("")).env("UPSWAP_ROOT", host.path("")));
+            ended += usize::from(ran.code != 0);
+            let is_new = || ["bin/runed", "bin/rune"].map(|path| host.text(path) == new());
+            assert!(
+                [[true; 2], [false; 2]].contains(&is_new()),
+                "SIG{signal} at rename {when}: {:?}, {ran:?}",
+                is_new()
+            );
+            host.rollback(["--pending"]).is(0);
+            assert!([[true; 2], [false; 2]].contains(&is_new()), "SIG{signal} at rename {when}, taken back");
+        }
+        assert!(ended > 0, "no SIG{signal} arrived");
+    }
+}
+
 /// A program that is run by ours has the default back: its own limit ends it as everywhere.
 #[test]
 fn what_a_wrapper_runs_is_ended_by_its_limit_as_ever() {

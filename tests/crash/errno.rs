@@ -2,6 +2,7 @@
 //! wrong, nothing is left lying about.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bed::{Bed, Disk, Listed, Struck, asked_for, none, sweep, tell};
 use crate::cases::{CASES, Case, States};
@@ -44,7 +45,7 @@ pub struct Fault {
 impl Fault {
     /// Whether it struck what it was meant for: where processes run side by side, the numbers are not the same every time.
     pub fn hit(&self, struck: &Struck) -> bool {
-        let Some(call) = struck.call() else { return true };
+        let Some(call) = struck.call() else { return false };
         let fits = match self.action.strip_prefix("errno=") {
             Some(error) => can_fail_so(&call, error),
             None => ["write", "pwrite64"].contains(&call.name.as_str()),
@@ -72,15 +73,21 @@ pub fn swept(case: &Case, used: &mut BTreeMap<(String, usize), u32>) -> Vec<Stri
     let calls = bed.calls(&["--calls", "all", "--after-main"], &(case.command)(&bed.host));
     let faults = fault_points(&calls, used);
     let started = std::time::Instant::now();
-    let bad = sweep(case.prepare, &faults, |bed, fault| judged(bed, case, &states, fault));
+    let missed = AtomicUsize::new(0);
+    let mut bad = sweep(case.prepare, &faults, |bed, fault| judged(bed, case, &states, fault, &missed));
+    let missed = missed.into_inner();
     eprintln!(
-        "errno: {}: {} calls; {} runs, {} bad, {:.1} s",
+        "errno: {}: {} calls; {} runs, {missed} beside their call, {} disks to go on from, {} bad, {:.1} s",
         case.name,
         calls.len(),
         faults.len(),
+        states.ended.lock().unwrap().len(),
         bad.len(),
         started.elapsed().as_secs_f32()
     );
+    if missed * 20 > faults.len() {
+        bad.push(format!("{}: {missed} of {} faults struck another call than the one meant", case.name, faults.len()));
+    }
     tell(&bad);
     bad
 }
@@ -94,8 +101,10 @@ pub fn fault_points(calls: &[Listed], used: &mut BTreeMap<(String, usize), u32>)
             .filter(|index| can_fail_so(call, ERRORS[*index]))
             .min_by_key(|index| count(*index))
             .unwrap_or(0);
-        for (index, error) in ERRORS.iter().enumerate().filter(|(index, _)| full_sweep() || *index == least) {
-            if !can_fail_so(call, error) {
+        // An interrupted sync is done again; what shows a lost one is an error that stays.
+        let lost = |error: &str| is_sync(call) && ERRORS[least] == "EINTR" && error == "EIO";
+        for (index, error) in ERRORS.iter().enumerate() {
+            if !can_fail_so(call, error) || !(full_sweep() || index == least || lost(error)) {
                 continue;
             }
             *used.entry((call.name.clone(), index)).or_default() += 1;
@@ -120,11 +129,12 @@ fn can_fail_so(call: &Listed, error: &str) -> bool {
     }
 }
 
-fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String> {
+fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault, missed: &AtomicUsize) -> Vec<String> {
     let before = bed.disk();
     let options = ["--calls", "all", "--after-main"];
     let struck = bed.struck(&options, fault.number, &fault.action, &(case.command)(&bed.host));
     if !fault.hit(&struck) {
+        missed.fetch_add(1, Ordering::Relaxed);
         return Vec::new();
     }
     let told =
@@ -135,6 +145,13 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String>
         code if code == case.code => {
             if now != states.wanted {
                 bad.push(format!("{told}: silent success: {struck:?} {now:?}"));
+            }
+            // What was interrupted is done again.
+            if fault.action != "errno=EINTR" && promised(&struck, code) {
+                bad.push(format!("{told}: durability is promised, and was not had: {struck:?}"));
+            }
+            if on_trial(bed) {
+                bad.push(format!("{told}: silent success: the trial is still open: {struck:?}"));
             }
         }
         // The guard found COMMAND failed.
@@ -160,6 +177,16 @@ fn judged(bed: &Bed, case: &Case, states: &States, fault: &Fault) -> Vec<String>
     );
     bad.extend(ends_well(bed, case, states, &told));
     bad
+}
+
+/// Whether a tool ends as if all went well though it could not make durable what it has done. Memory that is not on the disk looks
+/// as if it were, so nothing but the exit code can show it. A guard that takes back need not care what could not be kept.
+fn promised(struck: &Struck, code: i32) -> bool {
+    code == 0 && struck.call().is_some_and(|call| is_sync(&call))
+}
+
+fn is_sync(call: &Listed) -> bool {
+    ["fsync", "fdatasync", "sync", "syncfs"].contains(&call.name.as_str())
 }
 
 /// What differs between two disks. Folders that upswap made for itself and that hold nothing are no difference.

@@ -90,9 +90,7 @@ impl World {
         for folder in ["data", "state", "new", "root/usr/bin"] {
             fs::create_dir_all(world.dir.path().join(folder)).unwrap();
         }
-        let systemctl = world.dir.path().join("root/usr/bin/systemctl");
-        fs::write(&systemctl, SYSTEMCTL).unwrap();
-        fs::set_permissions(&systemctl, Permissions::from_mode(0o755)).unwrap();
+        crate::host::program(world.dir.path().join("root/usr/bin/systemctl"), SYSTEMCTL);
         for (_, base, _) in world.disks() {
             kind.make(&base);
         }
@@ -287,7 +285,7 @@ impl World {
     pub fn on_this_machine(&self, command: &mut Command) {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.env("UPSWAP_ROOT", self.dir.path().join("root")).env("UPSWAP_STATE_DIR", self.state());
-        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "STATE_DIRECTORY"] {
+        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "STATE_DIRECTORY", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
     }

@@ -474,14 +474,32 @@ fn a_source_that_is_written_to_meanwhile_is_noticed() {
     assert_eq!(tree(&host).get(&host.path("bin/runed")), before.get(&host.path("bin/runed")));
 }
 
+/// Catalogue 107: between the look and the renames other hands write the file. It is theirs, and stays.
+#[test]
+fn what_other_hands_wrote_meanwhile_is_left_alone() {
+    let host = Host::with_runed();
+    host.file("src/runed", "v2");
+    let hands = format!(
+        "#!/bin/sh\nprintf theirs >{}\nprintf 'ActiveState=active\\nInvocationID=1\\n'\n",
+        host.path("bin/runed").display()
+    );
+    // swapbin asks it how the unit is when the new file is staged already.
+    host.program("usr/bin/systemctl", hands);
+    let swap = ["--unit", "runed", "src/runed", "bin/runed"];
+    host.swapbin(swap)
+        .is(1)
+        .says("other hands changed it while it was being replaced; it is left as it is now, try again");
+    assert_eq!((host.text("bin/runed").as_str(), host.names("bin")), ("theirs", vec!["runed".to_owned()]));
+    assert!(!host.record_path().exists());
+}
+
 /// Catalogue 100: nothing of PATH or of the loader's variables reaches the tools that ours run.
 #[test]
 fn programs_of_path_are_not_run() {
     let host = Host::with_runed();
     fs::create_dir(host.path("evil")).unwrap();
     for name in ["systemctl", "rpm", "dpkg", "setcap", "getcap", "sh"] {
-        host.file(format!("evil/{name}"), format!("#!/bin/sh\ntouch {}\n", host.path("harm").display()));
-        chmod(host.path(format!("evil/{name}")), 0o755);
+        host.program(format!("evil/{name}"), format!("#!/bin/sh\ntouch {}\n", host.path("harm").display()));
     }
     host.file("src/runed", "v2");
     let mut command = host.tool("swapbin");

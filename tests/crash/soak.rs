@@ -1,9 +1,8 @@
 //! A program is swapped again and again while it is run and read without a pause.
 
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,9 @@ use std::time::Instant;
 use fs_err as fs;
 use upswap::words::digest::Digest;
 
+use crate::bed::ground;
 use crate::disk::{self, Kind};
+use crate::host::program;
 use crate::material;
 
 /// What the loops saw while the program was swapped.
@@ -39,19 +40,18 @@ struct Program {
 impl Program {
     /// `true` and `false` of this machine: which of them ran shows by the exit code. Made long, so that a copy takes its time.
     fn new() -> Self {
-        let dir = folder_in_memory();
+        let dir = tempfile::tempdir_in(ground()).unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         let versions = ["true", "false"].map(|name| {
             let mut bytes = fs::read(Path::new("/bin").join(name)).unwrap();
             bytes.extend(std::iter::repeat_n(name.as_bytes(), 100_000).flatten());
             let path = dir.path().join(name);
-            fs::write(&path, bytes).unwrap();
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            program(&path, bytes);
             path
         });
         let path = dir.path().join("bin/program");
-        fs::copy(&versions[0], &path).unwrap();
         let contents = versions.each_ref().map(|version| fs::read(version).unwrap());
+        program(&path, &contents[0]);
         let digests = contents.each_ref().map(|bytes| Digest::of(bytes));
         let shortest = contents.iter().map(Vec::len).min().unwrap();
         Self { dir, versions, digests, shortest, path }
@@ -109,15 +109,6 @@ impl Program {
             Err("read: mixed".into())
         }
     }
-}
-
-/// In memory where programs may run there: what is tried is what others see, not how fast a disk takes an fsync.
-fn folder_in_memory() -> tempfile::TempDir {
-    let memory = tempfile::tempdir_in("/dev/shm").ok().filter(|dir| {
-        let probe = dir.path().join("probe");
-        fs::copy("/bin/true", &probe).is_ok() && Command::new(&probe).status().is_ok_and(|status| status.success())
-    });
-    memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
 /// The errors that a busy, missing or forbidden file gives, by their names in errno(3).

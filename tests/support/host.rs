@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -63,8 +63,7 @@ impl Host {
             fs::create_dir_all(host.path(folder)).unwrap();
         }
         let script = SYSTEMCTL.replace("ROOT", host.dir.path().to_str().unwrap());
-        host.file("usr/bin/systemctl", script);
-        chmod(host.path("usr/bin/systemctl"), 0o755);
+        host.program("usr/bin/systemctl", script);
         host.has_unit("active");
         host
     }
@@ -85,6 +84,13 @@ impl Host {
     pub fn file(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A program of the host, to be run.
+    pub fn program(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        program(&path, bytes);
         path
     }
 
@@ -124,7 +130,8 @@ impl Host {
     pub fn tool(&self, tool: &str) -> Command {
         let mut command = Command::new(cargo_bin(tool));
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env("UPSWAP_ROOT", self.dir.path());
-        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "UPSWAP_STATE_DIR", "STATE_DIRECTORY"] {
+        // cargo's folders of libraries are none of a user's: the loader would look through all of them, in every sweep.
+        for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "UPSWAP_STATE_DIR", "STATE_DIRECTORY", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
         let tools = cargo_bin(tool).parent().unwrap().to_owned();
@@ -286,6 +293,17 @@ pub fn told(child: &mut Child) -> (String, BufReader<ChildStdout>) {
         line.clear();
     }
     panic!("the script ended and told nothing: {:?}", child.wait());
+}
+
+/// Makes a program, by the hands of another process: what a thread of ours has just written may still be open in what another
+/// thread forks, until that executes its own program, and can't be run so long (ETXTBSY, execve(2)).
+pub fn program(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    let mut install = Command::new("install");
+    let install = install.args(["-m", "755", "/dev/stdin"]).arg(path.as_ref()).stdin(Stdio::piped());
+    let mut install = install.spawn().unwrap();
+    // Closed when it is dropped, here.
+    install.stdin.take().unwrap().write_all(bytes.as_ref()).unwrap();
+    assert!(install.wait().unwrap().success(), "{}", path.as_ref().display());
 }
 
 /// Gives a file these permission bits.

@@ -11,6 +11,7 @@ use upswap::words::digest::Digest;
 
 use super::pages::PAGES;
 use super::tool;
+use crate::host::program;
 
 /// A host in a folder of its own, and what its tools have printed.
 struct Host {
@@ -33,8 +34,7 @@ impl Host {
     fn file(&self, below: &str, text: &str) -> String {
         let path = self.path(below);
         fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        program(&path, text);
         path
     }
 

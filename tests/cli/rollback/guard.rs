@@ -328,7 +328,7 @@ fn a_second_signal_does_not_break_the_way_back() {
     // The way back restarts by a systemctl that is hit by the same signals, as all of a control group or a terminal are.
     let waits = "if [ $1 = restart ] && [ -p way ]; then echo $$ >way; read -r go <on; fi";
     let systemctl = host.text("usr/bin/systemctl").replace("#!/bin/sh\n", &format!("#!/bin/bash\n{waits}\n"));
-    host.file("usr/bin/systemctl", systemctl);
+    host.program("usr/bin/systemctl", systemctl);
     let mut guard = chain(&host, "2", "echo told; exec sleep 600");
     let mut guard = guard.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _out = told(&mut guard);
@@ -351,14 +351,13 @@ fn inside(unit: &str, then: &str) -> Host {
     let host = Host::with_runed();
     fs::create_dir_all(host.path("proc/self")).unwrap();
     host.file("proc/self/cgroup", format!("9:name=systemd:/system.slice/{unit}\n0::/\n"));
-    host.file(
+    host.program(
         "usr/bin/systemd-run",
         format!(
             "#!/bin/sh\n[ $1 != --help ] || exec echo\necho systemd-run $1 $2 $3 >&2\necho 9:name=systemd:/system.slice/{then} >proc/self/cgroup
             while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n"
         ),
     );
-    chmod(host.path("usr/bin/systemd-run"), 0o755);
     host
 }
 
@@ -417,7 +416,7 @@ fn a_service_that_can_t_be_judged_runs_the_old_files_and_nothing_stays_open() {
     let host = Host::with_runed();
     let mute = "case $*,$(cat mute) in show*ExecStart*,yes) echo mute >&2; exit 1 ;; esac";
     let systemctl = host.text("usr/bin/systemctl").replace("#!/bin/sh\n", &format!("#!/bin/sh\n{mute}\n"));
-    host.file("usr/bin/systemctl", systemctl);
+    host.program("usr/bin/systemctl", systemctl);
     host.file("mute", "no");
     let mut guard = chain(&host, "2", "echo yes >mute; exit 1");
     host.ran(&mut guard)

@@ -6,14 +6,13 @@ use std::process::Command;
 use fs_err as fs;
 use serde_json::json;
 
-use crate::host::{Host, chmod};
+use crate::host::Host;
 
 /// A host with `v1` in `bin/runed`, whose service is unhealthy with what the file `bad` lists.
 fn with_a_probe(bad: &str) -> Host {
     let host = Host::with_runed();
     let root = host.path("").display().to_string();
-    host.file("probe", format!("#!/bin/sh\n! grep -qxf {root}/bad {root}/bin/runed\n"));
-    chmod(host.path("probe"), 0o755);
+    host.program("probe", format!("#!/bin/sh\n! grep -qxf {root}/bad {root}/bin/runed\n"));
     host.file("bad", bad);
     host
 }

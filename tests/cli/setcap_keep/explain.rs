@@ -142,7 +142,7 @@ fn what_can_t_be_explained_has_its_code_and_one_line() {
     chmod(host.path("bin/script"), 0o755);
     unit(&host, "ExecStartEx={ path=script ; argv[]=script ; flags= ; start_time=[n/a] ; }");
     add(&host, "runed", 3);
-    host.file("usr/bin/systemctl", "#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n");
+    host.program("usr/bin/systemctl", "#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n");
     add(&host, "runed", 3);
     insta::assert_snapshot!(all);
 }

@@ -175,9 +175,13 @@ impl<'h> Set<'h, Settled> {
         match set.write().and_then(|()| set.put_in_place(staged, &BTreeSet::new(), say)) {
             Ok(()) => Ok(set),
             Err(error) => {
-                let back = set.usable(home).and_then(|()| set.bring_home(say));
+                let back = match error {
+                    // Other hands were there first: nothing is in place yet, and theirs is not to be taken back.
+                    GenerationError::Refused { .. } => Ok(()),
+                    _ => set.usable(home).and_then(|()| set.bring_home(say)).map(drop),
+                };
                 // A generation that never was leaves no trace: no name beside the files, nothing in the history.
-                match back.and_then(|_| set.forget_trial(&baks)) {
+                match back.and_then(|()| set.forget_trial(&baks)) {
                     Ok(()) => Err(error),
                     Err(_) => Err(set.torn(error)),
                 }

@@ -1,7 +1,7 @@
 //! The record on disk: one file a NAME, always replaced as a whole.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -71,7 +71,7 @@ pub fn put_back(host: &Host, name: &str, found: Option<&Record>) -> io::Result<(
     }
 }
 
-/// The names that have a record on this host, sorted.
+/// The names that have a record on this host, sorted. One that can't be looked at is among them: reading it says why.
 pub fn names(host: &Host) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(host.state()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -80,13 +80,18 @@ pub fn names(host: &Host) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         if let Ok(name) = entry?.file_name().into_string()
-            && path(host, &name).is_file()
+            && is_there(&path(host, &name))
         {
             names.push(name);
         }
     }
     names.sort();
     Ok(names)
+}
+
+fn is_there(record: &Path) -> bool {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    std::fs::metadata(record).map_or_else(|e| !absent.contains(&e.kind()), |meta| meta.is_file())
 }
 
 #[cfg(test)]

@@ -189,10 +189,15 @@ impl Tree<'_> {
                 let mut child: libc::c_ulong = 0;
                 // SAFETY: this request writes one number.
                 unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid, 0, &raw mut child) };
-                let stage = self.stages.get(&pid).cloned().unwrap_or(Stage::Main);
-                self.stages.insert(child as i32, stage);
-                if !self.born.contains(&(child as i32)) {
-                    self.born.push(child as i32);
+                let child = child as i32;
+                // The child may have been seen before this, and have executed its program meanwhile, or have ended: its number
+                // is its parent's to give away, who stands here.
+                if !tracee::has_ended(child) {
+                    let stage = self.stages.get(&pid).cloned().unwrap_or(Stage::Main);
+                    self.stages.entry(child).or_insert(stage);
+                    if !self.born.contains(&child) {
+                        self.born.push(child);
+                    }
                 }
                 self.resume(pid, 0);
             }

@@ -77,6 +77,13 @@ pub fn program(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
+/// Whether `pid` is a zombie, or nothing (proc_pid_stat(5)).
+pub fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which may hold parentheses itself.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// What a descriptor of `pid` is: a path, `pipe:[…]`, `socket:[…]`.
 pub fn descriptor(pid: i32, fd: u64) -> String {
     let fd = fd as i32;
