@@ -3,7 +3,7 @@
 # nothing on the host: fetch and verify. Sourced, never run.
 
 # The keys of a profile, upswap.conf(5). Each has a flag of its name: BIN_DIR is --bin-dir.
-KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP"
+KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP ALLOW"
 # A flag is one of this command line, never one of the environment.
 for key in $KEYS; do unset "flag_$key"; done
 # With it systemctl takes an option behind its verb for a unit.
@@ -77,6 +77,8 @@ settle_keys() {
         die 2 "'$UNIT' is not one unit; name it in full, without *, ? or [ and with the instance of a template"
         ;;
     esac
+    allow=''
+    for what in $ALLOW; do allow="$allow --allow $what"; done
     [ -n "$SOURCE" ] || die 2 "$1: where its releases are is not known: write /etc/upswap/$1.conf, or give --source"
     [ -n "$SUMS$KEY" ] || die 2 "$1: a release without evidence is refused: set SUMS or KEY (--sums, --key)"
 }
@@ -85,7 +87,8 @@ settle_keys() {
 # help reads its command line first, and refuses what it does not take.
 check_words() {
     wait_for "$UNIT" --help >/dev/null || exit $?
-    swapbin ${KEEP:+--keep "$KEEP"} ${1:+--cap "$1"} --help >/dev/null || exit $?
+    # shellcheck disable=SC2086
+    swapbin $allow ${KEEP:+--keep "$KEEP"} ${1:+--cap "$1"} --help >/dev/null || exit $?
 }
 
 needs_root() {

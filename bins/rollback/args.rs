@@ -138,13 +138,13 @@ impl Args {
             (.., Some(name), _, _) => Deed::Current(name),
             (.., Some(name), _) => Deed::Prune(name.as_ref()),
             (.., Some(name)) => Deed::Forget(name),
-            (Some(target), ..) if target.as_os_str().as_bytes().contains(&b'/') => match &self.to {
-                None => Deed::Path(target),
-                Some(_) => {
+            (Some(target), ..) if target.as_os_str().as_bytes().contains(&b'/') => {
+                if self.to.is_some() {
                     let why = "--to needs a NAME: a PATH has its .FILE.bak to go back to and nothing else";
                     return Err(Stop::new(Exit::Usage, format!("{}: {why}; see: rollback --list", target.display())));
                 }
-            },
+                Deed::Path(target)
+            }
             (Some(target), ..) => Deed::Name(name_of(target)?),
             (None, ..) => Deed::Pending,
         })

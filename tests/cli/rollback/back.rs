@@ -205,7 +205,7 @@ fn a_trial_whose_home_is_gone_goes_to_the_next_good_one_or_says_so() {
     host.rollback(["runed"])
         .is(4)
         .says("no earlier generation can be brought back")
-        .says("swapbin --name runed FILE DEST");
+        .says("put a good version there: rollback --forget runed");
 }
 
 #[test]

@@ -259,3 +259,27 @@ fn a_change_that_is_taken_back_removes_no_generation() {
     host.guarded(&swap).is(0);
     assert_eq!((generations(&host), host.record()["keep"].clone()), (1, json!(1)));
 }
+
+#[test]
+fn forget_ends_what_nothing_else_can() {
+    // A record that can't be read: it alone goes, and is kept.
+    let host = Host::with_runed();
+    host.swapped_in("2");
+    host.file("var/lib/upswap/runed/state.json", "{");
+    host.swapbin(["src/x", "bin/other"]).is(3);
+    host.rollback(["runed"]).is(3).says("to begin anew with what is in place: rollback --forget runed");
+    host.rollback(["--forget", "runed"]).is(0).prints("DIR/var/lib/upswap/runed/state.json\n");
+    assert_eq!(host.text("bin/.runed.upswap-1"), "v1");
+    host.swapped_in("3");
+    assert_eq!(host.text("bin/runed"), "3");
+
+    // A trial whose way back is gone.
+    let host = Host::with_runed();
+    host.swapbin(["--trial".as_ref(), host.stored("runed", "2").as_os_str(), "bin/runed".as_ref()]).is(0);
+    host.rollback(["--forget", "runed"]).is(1);
+    fs::remove_file(host.path("bin/.runed.upswap-1")).unwrap();
+    fs::remove_file(host.path("bin/.runed.bak")).unwrap();
+    host.rollback(["runed"]).is(4).says("put a good version there: rollback --forget runed");
+    host.rollback(["--forget", "runed"]).is(0);
+    assert_eq!((host.text("bin/runed"), host.names("bin")), ("2".into(), vec!["runed".to_owned()]));
+}

@@ -78,7 +78,7 @@ pub enum GenerationError {
     Usage(String),
     /// The record of a NAME can't be read or written; nothing was changed.
     #[error(
-        "{name}: its record: {source}; a file can still go back without it: rollback PATH; a new history begins where the record is moved away"
+        "{name}: its record: {source}; a file can still go back without it: rollback PATH; to begin anew with what is in place: rollback --forget {name}"
     )]
     Record {
         /// The NAME.

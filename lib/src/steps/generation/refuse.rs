@@ -57,28 +57,7 @@ pub fn dest(
             "something is mounted at this very path (container engines mount single files so), and a rename can't replace that; replace the file it is mounted from".into(),
         );
     }
-    let holder = folder.display();
-    match flag_of(folder) {
-        Some(Flag::Immutable) => {
-            return refused(format!("its folder is immutable; make it writable: chattr -i {holder}"));
-        }
-        Some(Flag::AppendOnly) => {
-            return refused(format!("its folder is append-only; make it writable: chattr -a {holder}"));
-        }
-        None => {}
-    }
-    if old.is_some() {
-        let shown = path.display();
-        match flag_of(path) {
-            Some(Flag::Immutable) => {
-                return refused(format!("it is immutable, so somebody means it to stay; if not: chattr -i {shown}"));
-            }
-            Some(Flag::AppendOnly) => {
-                return refused(format!("it is append-only, so somebody means it to stay; if not: chattr -a {shown}"));
-            }
-            None => {}
-        }
-    }
+    movable(path)?;
     if mount.noexec() && attrs.mode & 0o111 != 0 {
         return refused(
             "its file system is mounted noexec, so it could not be run; choose another folder, or mount it with exec"
@@ -120,6 +99,23 @@ fn is_backup_name(path: &Path) -> bool {
     let Some(inner) = name.strip_prefix(b".") else { return false };
     let of_a_file = |file: &[u8]| path.with_file_name(OsStr::from_bytes(file)).exists();
     inner.windows(8).any(|part| part == b".upswap-") || inner.strip_suffix(b".bak").is_some_and(of_a_file)
+}
+
+/// Refuses a path whose own or whose folder's chattr(1) flags let no rename happen: what stops the way back too.
+pub fn movable(path: &Path) -> Result<(), GenerationError> {
+    let folder = parent(path);
+    for (which, said) in [(folder, ["its folder is", "make it writable"]), (path, ["it is", "if not"])] {
+        let (flag, letter) = match flag_of(which) {
+            Some(Flag::Immutable) => ("immutable", 'i'),
+            Some(Flag::AppendOnly) => ("append-only", 'a'),
+            None => continue,
+        };
+        let meant = if which == path { ", so somebody means it to stay" } else { "" };
+        let [whose, way] = said;
+        let why = format!("{whose} {flag}{meant}; {way}: chattr -{letter} {}", which.display());
+        return Err(GenerationError::refused(path, why));
+    }
+    Ok(())
 }
 
 /// Refuses a program that can't run: an empty file, or an ELF image that is cut off. What else is in `new` is not looked at.

@@ -13,6 +13,7 @@ use fs_err as fs;
 use super::change::{self, Way};
 use super::error::GenerationError;
 use super::record::{self, Arrived, Dest, FileState, Finding, Generation, Id, Judged, Record, Trial, UnitBefore};
+use super::refuse;
 use super::stage::{Staged, in_place};
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
@@ -217,6 +218,10 @@ impl<'h> Set<'h, Settled> {
             let why = "nothing is recorded under this name, so there is no way back".to_owned();
             return Err(GenerationError::Nothing { name: self.record.name, why });
         };
+        // What no rename can move would leave a trial that nobody can end.
+        for dest in self.files_of(to).keys() {
+            refuse::movable(dest.path())?;
+        }
         let set = self.on_trial(now, to, Arrived::Rollback, &[])?;
         set.write_or_leave()?;
         Ok(set)

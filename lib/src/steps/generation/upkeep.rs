@@ -1,5 +1,6 @@
 //! `rollback --prune` and `--forget`, under the lock.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use serde::Serialize;
 use super::error::GenerationError;
 use super::record;
 use super::set::{self, Opened, Set, Settled};
-use crate::sys::Host;
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
+use crate::sys::{Host, clock};
 use crate::words::name::Name;
 
 /// What to remove of a set.
@@ -66,24 +67,36 @@ fn remove_of(
     wait: Duration,
 ) -> Result<Removed, GenerationError> {
     let lock = Lock::take(host, name.as_str(), wait)?;
-    let set = settled(host, name, &lock)?;
-    let paths = match what {
-        Upkeep::Prune(keep) => set.prune(keep, dry_run),
-        Upkeep::Forget => set.forget(dry_run),
+    let paths = match (what, settled(host, name, what, &lock)) {
+        (Upkeep::Prune(keep), set) => set?.prune(keep, dry_run)?,
+        (Upkeep::Forget, Ok(set)) => set.forget(dry_run)?,
+        (Upkeep::Forget, Err(GenerationError::Record { source, .. })) if source.kind() == ErrorKind::InvalidData => {
+            vec![set_aside(host, name, dry_run)?]
+        }
+        (Upkeep::Forget, Err(e)) => return Err(e),
     };
-    Ok(Removed { name: name.to_string(), paths: paths? })
+    Ok(Removed { name: name.to_string(), paths })
 }
 
-fn settled<'h>(host: &'h Host, name: &Name, lock: &Lock) -> Result<Set<'h, Settled>, GenerationError> {
+/// A record that says nothing can't say which backups are its own: it alone goes, and is kept beside its place.
+fn set_aside(host: &Host, name: &Name, dry_run: bool) -> Result<PathBuf, GenerationError> {
+    let path = record::path(host, name.as_str());
+    if !dry_run {
+        let aside = path.with_extension(format!("unreadable-{}", clock::now()));
+        std::fs::rename(&path, aside).map_err(GenerationError::record(name.as_str()))?;
+    }
+    Ok(path)
+}
+
+fn settled<'h>(host: &'h Host, name: &Name, what: Upkeep, lock: &Lock) -> Result<Set<'h, Settled>, GenerationError> {
     let nothing = |why: String| Err(GenerationError::Nothing { name: name.to_string(), why });
     match set::open(host, name, lock)? {
         Opened::Settled(set) if set.record().generations.is_empty() => {
             nothing("nothing is recorded under this name; see: rollback --list".to_owned())
         }
         Opened::Settled(set) => Ok(set),
-        Opened::OnTrial(set) => nothing(format!(
-            "generation {} is on trial; keep it with 'swapbin --commit {name}' or take it back with 'rollback {name}' first",
-            set.trial().generation
-        )),
+        // There is no other end for a trial whose way back is lost.
+        Opened::OnTrial(set) if what == Upkeep::Forget && set.usable(set.trial().home).is_err() => set.give_up(),
+        Opened::OnTrial(set) => nothing(set.trial().must_end_first(name)),
     }
 }

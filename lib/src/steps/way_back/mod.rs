@@ -76,7 +76,7 @@ pub enum BackError {
     },
     /// No generation can be brought back.
     #[error(
-        "{name}: no earlier generation can be brought back ({why}); put a good version in place: swapbin --name {name} FILE DEST"
+        "{name}: no earlier generation can be brought back ({why}); end it with what is in place, then put a good version there: rollback --forget {name}"
     )]
     NoneGood {
         /// The NAME.

@@ -8,8 +8,15 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{Dest, GenerationError, Id, Set, Settled, record};
+use super::{Dest, GenerationError, Id, OnTrial, Set, Settled, record};
 use crate::sys::durable;
+
+impl<'h> Set<'h, OnTrial> {
+    /// Takes what is in place for the end of the trial, because there is nothing to go back to; to be forgotten next.
+    pub fn give_up(self) -> Result<Set<'h, Settled>, GenerationError> {
+        self.settled()
+    }
+}
 
 impl Set<'_, Settled> {
     /// Removes the generations beyond `keep` (as many as before, when it is not said) and what killed runs left beside the
@@ -26,7 +33,9 @@ impl Set<'_, Settled> {
         if !dry_run {
             // The record first: a generation must not be promised when its files may be gone.
             record::write(self.host, &self.record).map_err(GenerationError::record(&self.record.name))?;
-            dests.iter().for_each(|dest| self.move_bak_off(dest));
+            for dest in &dests {
+                self.move_bak_off(dest);
+            }
             self.remove(&gone, "--prune")?;
         }
         Ok(gone.into_iter().collect())

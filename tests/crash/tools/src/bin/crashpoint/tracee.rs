@@ -77,7 +77,7 @@ pub fn program(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
-/// Whether `pid` is a zombie, or nothing (proc_pid_stat(5)).
+/// Whether `pid` is a zombie, or nothing (`proc_pid_stat(5)`).
 pub fn has_ended(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The state follows the name, which may hold parentheses itself.
