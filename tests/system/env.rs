@@ -292,8 +292,8 @@ impl Drop for Env {
             eprintln!("the journal of {}:\n{}", self.name, journal.stdout);
         }
         if kept() {
-            let variables =
-                self.variables.iter().map(|(key, value)| format!(" --env={key}={value}")).collect::<String>();
+            let variables: Vec<_> = self.variables.iter().map(|(key, value)| format!(" --env={key}={value}")).collect();
+            let variables = variables.concat();
             let name = &self.name;
             eprintln!("kept: podman exec -it{variables} {name} bash; then: podman rm -f -t 0 {name}");
             return;
