@@ -77,8 +77,8 @@ settle_keys() {
         die 2 "'$UNIT' is not one unit; name it in full, without *, ? or [ and with the instance of a template"
         ;;
     esac
-    allow=''
-    for what in $ALLOW; do allow="$allow --allow $what"; done
+    allowed=''
+    for what in $ALLOW; do allowed="$allowed --allow $what"; done
     [ -n "$SOURCE" ] || die 2 "$1: where its releases are is not known: write /etc/upswap/$1.conf, or give --source"
     [ -n "$SUMS$KEY" ] || die 2 "$1: a release without evidence is refused: set SUMS or KEY (--sums, --key)"
 }
@@ -88,7 +88,7 @@ settle_keys() {
 check_words() {
     wait_for "$UNIT" --help >/dev/null || exit $?
     # shellcheck disable=SC2086
-    swapbin $allow ${KEEP:+--keep "$KEEP"} ${1:+--cap "$1"} --help >/dev/null || exit $?
+    swapbin $allowed ${KEEP:+--keep "$KEEP"} ${1:+--cap "$1"} --help >/dev/null || exit $?
 }
 
 needs_root() {
