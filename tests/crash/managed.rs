@@ -165,7 +165,7 @@ impl World {
     fn files(&self) -> Vec<Managed> {
         let unit_in = if matches!(self.deed, Deed::Swap | Deed::SwapOverFresh) { "bin" } else { "units" };
         // Sizes that take several blocks, and no whole number of them.
-        let bytes = |seed: u8, length: usize| [seed, !seed].map(|s| [b"\x7fELF", &noise(s, length)[..]].concat());
+        let bytes = |seed: u8, length: usize| [seed, !seed].map(|s| [b"#!", &noise(s, length)[..]].concat());
         let file = |folder: &str, name: &str, contents, mode, owner, capability| Managed {
             path: self.data().join(folder).join(name),
             contents,

@@ -207,7 +207,7 @@ fn what_is_allowed_is_done_and_said_and_the_way_back_asks_for_nothing() {
     let both = ["--allow", "writable-folder", "--allow", "package-owned", "src/runed", "bin/runed"];
     refused(&host, &both[2..], 1, "everybody can write");
     refused(&host, &[&both[..2], &both[4..]].concat(), 1, "it belongs to the package rune, whose next update");
-    refused(&host, &[&both[..2], &both[4..]].concat(), 1, "dpkg-divert --local --rename --add DIR/bin/runed");
+    refused(&host, &[&both[..2], &both[4..]].concat(), 1, "dpkg-divert --local --no-rename --add DIR/bin/runed");
     host.swapbin(both).is(0).says("that is accepted").says("belongs to the package rune; that is accepted");
     // Nothing that would be refused on the way forward stands in the way back.
     host.rollback(["runed"]).is(0);
@@ -305,7 +305,7 @@ fn what_is_no_regular_file_is_refused_on_either_side() {
         ("bin/folder", 1, "it is not a regular file"),
         ("bin/dangling", 3, "its symlink leads nowhere"),
         ("bin/loop", 3, "Too many levels of symbolic links"),
-        ("bin/runed/x", 3, "Not a directory"),
+        ("bin/runed/x", 3, "not a directory"),
     ] {
         refused(&host, &["-T", "src/runed", dest], code, says);
     }

@@ -112,7 +112,9 @@ impl Drop for Waiting {
 pub fn resolve(dest: &Path, say: &Say) -> Result<Dest, GenerationError> {
     let name = dest.file_name().ok_or_else(|| GenerationError::refused(dest, "this names no file"))?;
     let folder = parent(dest);
-    let folder = std::fs::canonicalize(folder).map_err(GenerationError::io(folder, "the folder can't be found"))?;
+    let found = std::fs::canonicalize(folder)
+        .and_then(|found| if found.is_dir() { Ok(found) } else { Err(io::ErrorKind::NotADirectory.into()) });
+    let folder = found.map_err(GenerationError::io(folder, "the folder can't be found"))?;
     let path = folder.join(name);
     let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
     let path = if is_link {
