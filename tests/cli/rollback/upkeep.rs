@@ -280,6 +280,9 @@ fn forget_ends_what_nothing_else_can() {
     fs::remove_file(host.path("bin/.runed.upswap-1")).unwrap();
     fs::remove_file(host.path("bin/.runed.bak")).unwrap();
     host.rollback(["runed"]).is(4).says("put a good version there: rollback --forget runed");
+    let before = (host.names("bin"), host.record());
+    host.rollback(["--forget", "runed", "-n"]).is(0);
+    assert_eq!((host.names("bin"), host.record()), before, "-n ends no trial");
     host.rollback(["--forget", "runed"]).is(0);
     assert_eq!((host.text("bin/runed"), host.names("bin")), ("2".into(), vec!["runed".to_owned()]));
 }

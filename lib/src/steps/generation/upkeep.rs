@@ -12,6 +12,7 @@ use super::set::{self, Opened, Set, Settled};
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
 use crate::sys::{Host, clock};
+use crate::words::exit::{Coded, Exit};
 use crate::words::name::Name;
 
 /// What to remove of a set.
@@ -95,8 +96,12 @@ fn settled<'h>(host: &'h Host, name: &Name, what: Upkeep, lock: &Lock) -> Result
             nothing("nothing is recorded under this name; see: rollback --list".to_owned())
         }
         Opened::Settled(set) => Ok(set),
-        // There is no other end for a trial whose way back is lost.
-        Opened::OnTrial(set) if what == Upkeep::Forget && set.usable(set.trial().home).is_err() => set.give_up(),
+        // There is no other end for a trial whose way back is lost. A backup that can't be read is not known to be.
+        Opened::OnTrial(set) if what == Upkeep::Forget && is_lost(&set.usable(set.trial().home)) => Ok(set.give_up()),
         Opened::OnTrial(set) => nothing(set.trial().must_end_first(name)),
     }
+}
+
+fn is_lost(usable: &Result<(), GenerationError>) -> bool {
+    usable.as_ref().is_err_and(|why| why.exit() == Exit::No)
 }

@@ -12,9 +12,11 @@ use super::{Dest, GenerationError, Id, OnTrial, Set, Settled, record};
 use crate::sys::durable;
 
 impl<'h> Set<'h, OnTrial> {
-    /// Takes what is in place for the end of the trial, because there is nothing to go back to; to be forgotten next.
-    pub fn give_up(self) -> Result<Set<'h, Settled>, GenerationError> {
-        self.settled()
+    /// Takes what is in place for the end of the trial, because there is nothing to go back to; to be forgotten next. The mark
+    /// stays on disk until then.
+    #[must_use = "forget it"]
+    pub fn give_up(self) -> Set<'h, Settled> {
+        Set { host: self.host, record: self.record, state: Settled, found: self.found, turn: self.turn }
     }
 }
 
