@@ -76,7 +76,7 @@ fn a_verdict_speaks_of_the_files_it_judged_and_of_no_later_ones() {
     let host = Host::with_runed();
     let mut guard = host.guard(
         "swapbin --unit runed -t bin \"$FILE\"
-        svc-wait runed --timeout 1s --stable 0 --exe any -- usr/bin/systemctl restart -- runed.service
+        svc-wait runed --timeout 10s --stable 0 --exe any -- usr/bin/systemctl restart -- runed.service
         swapbin -t bin \"$NEXT\"",
     );
     guard.env("FILE", host.stored("runed", "2")).env("NEXT", host.stored("rune", "2"));

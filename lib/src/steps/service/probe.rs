@@ -17,8 +17,11 @@ const BODY: u64 = 1024 * 1024;
 
 /// Asks all probes, in turn, each for at most `within`; the first that is not answered as it should be ends it.
 pub(super) fn ask(probes: &[Probe], within: Duration) -> Probed {
-    let within = within.min(TRY);
-    probes.iter().map(|probe| one(probe, within)).find(|probed| *probed != Probed::Answered).unwrap_or(Probed::Answered)
+    let first = probes.iter().map(|probe| one(probe, within.min(TRY))).find(|probed| *probed != Probed::Answered);
+    match first {
+        Some(Probed::Silent(text)) if within < TRY => Probed::CutShort(text),
+        other => other.unwrap_or(Probed::Answered),
+    }
 }
 
 fn one(probe: &Probe, within: Duration) -> Probed {

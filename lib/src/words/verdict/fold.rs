@@ -45,6 +45,8 @@ pub enum Probed {
     Wrong(String),
     /// No answer at all within the time of one try.
     Silent(String),
+    /// No answer either, but the deadline cut its try short.
+    CutShort(String),
 }
 
 /// What was found at one time.
@@ -95,6 +97,8 @@ pub struct Fold {
     seen: Option<State>,
     last_probes: Option<Duration>,
     failed_probes: u32,
+    /// The last wrong answer before it was first healthy. It says more than a try that was cut short.
+    wrong_answer: Option<String>,
 }
 
 /// The run that was first healthy.
@@ -130,6 +134,7 @@ impl Fold {
             seen: None,
             last_probes: None,
             failed_probes: 0,
+            wrong_answer: None,
         }
     }
 
@@ -286,7 +291,7 @@ impl Fold {
             return match &o.probed {
                 Some(Probed::Answered) => Reading::Finished,
                 Some(Probed::Wrong(text)) => Reading::NotYet(Name::ProbeFailed, text.clone()),
-                Some(Probed::Silent(text)) => Reading::NotYet(Name::Hang, text.clone()),
+                Some(Probed::Silent(text) | Probed::CutShort(text)) => Reading::NotYet(Name::Hang, text.clone()),
                 None => unasked("its probes were not asked"),
             };
         }
@@ -333,8 +338,20 @@ impl Fold {
             Some(Executable::Proven) | None => {}
         }
         match &o.probed {
-            Some(Probed::Wrong(text)) => return self.unanswered(Name::ProbeFailed, text),
-            Some(Probed::Silent(text)) => return self.unanswered(Name::Hang, text),
+            Some(Probed::Wrong(text)) => {
+                self.wrong_answer = Some(text.clone());
+                return self.unanswered(Name::ProbeFailed, text);
+            }
+            Some(Probed::CutShort(text)) => {
+                return match self.wrong_answer.clone().filter(|_| self.held.is_none()) {
+                    Some(wrong) => self.unanswered(Name::ProbeFailed, &wrong),
+                    None => self.unanswered(Name::Hang, text),
+                };
+            }
+            Some(Probed::Silent(text)) => {
+                self.wrong_answer = None;
+                return self.unanswered(Name::Hang, text);
+            }
             Some(Probed::Answered) => {
                 self.failed_probes = 0;
                 self.last_probes = Some(o.to);

@@ -208,6 +208,20 @@ fn what_is_not_up_at_the_deadline_says_what_it_waited_for() {
 }
 
 #[test]
+fn a_try_that_the_deadline_cut_short_does_not_hide_the_answer_before_it() {
+    for (before, last, name) in [
+        (Probed::Wrong("w".into()), Probed::CutShort("s".into()), Name::ProbeFailed),
+        (Probed::Wrong("w".into()), Probed::Silent("s".into()), Name::Hang),
+        (Probed::Silent("s".into()), Probed::CutShort("s".into()), Name::Hang),
+    ] {
+        let mut play = Play { probed: before, ..play() };
+        assert_eq!(play.see(0.0, up()), None);
+        play.probed = last;
+        assert_eq!(play.name(15.0, up()), name);
+    }
+}
+
+#[test]
 fn a_wrong_executable_is_told_at_once_and_no_probe_can_outweigh_it() {
     let mut play = Play { executable: Executable::No(Name::WrongBinary, "old".into()), ..play() };
     assert_eq!(play.name(0.0, up()), Name::WrongBinary);
