@@ -10,6 +10,7 @@ pub mod member;
 pub mod minisign;
 pub mod name;
 pub mod pattern;
+pub mod policy;
 pub mod privileges;
 pub mod proof;
 pub mod release;
