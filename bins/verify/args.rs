@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use upswap::report::{Common, ListArgs};
-use upswap::steps::artifact::evidence::{Evidence, KeyPlace, NoEvidence};
+use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, NoEvidence};
 use upswap::words::digest::Digest;
 use upswap::words::elf::Machine;
 use upswap::words::member::{FileName, Wanted};
@@ -89,7 +89,12 @@ pub struct Args {
 impl Args {
     /// The evidence that was given.
     pub fn evidence(&self) -> Result<Evidence, NoEvidence> {
-        Evidence::given(self.sums.clone(), self.sha256, self.minisign.clone(), self.sig.clone())
+        Evidence::given(Given {
+            sums: self.sums.clone(),
+            sha256: self.sha256,
+            minisign: self.minisign.clone(),
+            signature: self.sig.clone(),
+        })
     }
 }
 

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use upswap::report::Answer;
+use upswap::steps::artifact::evidence::Statement;
 use upswap::steps::artifact::verify::{Request, Then, Verified, verify};
 use upswap::sys::Host;
 use upswap::sys::say::Say;
 use upswap::words::exit::{Exit, Stop};
+use upswap::words::statement::Covers;
 
 use args::Args;
 
@@ -47,8 +49,23 @@ fn object(file: &Verified) -> serde_json::Value {
         "file": file.file.to_string_lossy(),
         "digest": file.verdict.digest,
         "size": file.verdict.size,
-        "strength": file.verdict.strength.word(),
-        "proven": file.verdict.statements,
+        "strength": file.verdict.strength().word(),
+        "proven": file.verdict.statements.iter().map(statement).collect::<Vec<_>>(),
         "stored": stored.collect::<Vec<_>>(),
+    })
+}
+
+fn statement(said: &Statement) -> serde_json::Value {
+    let (what, name) = match &said.covers {
+        Covers::File(name) => ("file", name),
+        Covers::List(name) => ("list", name),
+    };
+    json!({
+        "by": said.by.word(),
+        "signer": said.signer.as_ref().map(ToString::to_string),
+        "principals": said.signer.as_ref().and_then(|signer| signer.principals()),
+        "signed_at": said.signed_at,
+        "covers": { "what": what, "name": name },
+        "text": said.text,
     })
 }

@@ -15,6 +15,7 @@ pub mod privileges;
 pub mod proof;
 pub mod release;
 pub mod size;
+pub mod statement;
 pub mod sums;
 pub mod target;
 pub mod unit;

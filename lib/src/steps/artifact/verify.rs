@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::evidence::{Evidence, EvidenceError, Judge, Proven, Verdict};
+use super::evidence::{Evidence, EvidenceError, Judge, Proven, Subject, Verdict};
 use super::extract::{self, ExtractError};
 use super::machine::{self, Kind, MachineError};
 use super::origin::Origin;
@@ -133,8 +133,8 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
             .iter()
             .map(|(file, name)| {
                 let verdict = match source(file)? {
-                    None => judge.judge(place(file, name), name, io::stdin().lock())?,
-                    Some(source) => judge.judge(file, name, source)?,
+                    None => judge.judge(subject(file, name), io::stdin().lock())?,
+                    Some(source) => judge.judge(subject(file, name), source)?,
                 };
                 told(file, &verdict, say);
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
@@ -215,7 +215,7 @@ fn prove(host: &Host, judge: &Judge<'_>, file: &Path, name: &OsStr, say: &Say) -
         Some(source) => intake::copy_at_most(source, &mut copy, FILE),
     }
     .map_err(copy_error)?;
-    let (proven, verdict) = judge.prove(place(file, name), name, copy)?;
+    let (proven, verdict) = judge.prove(subject(file, name), copy)?;
     told(file, &verdict, say);
     let origin = origin(file, name, &verdict, say);
     Ok(Asset { file: file.to_owned(), name: name.to_owned(), proven, verdict, origin })
@@ -314,13 +314,14 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
         time: time(),
         proven: Vec::new(),
     });
-    record.proven.clone_from(&verdict.statements);
+    record.proven = verdict.statements.iter().map(|statement| statement.text.clone()).collect();
     record
 }
 
 fn told(file: &Path, verdict: &Verdict, say: &Say) {
     let file = if is_stdin(file) { "standard input".into() } else { file.to_string_lossy() };
-    say.note(format_args!("{file}: {}: {}", verdict.strength, verdict.statements.join("; ")));
+    let statements: Vec<_> = verdict.statements.iter().map(|statement| statement.text.as_str()).collect();
+    say.note(format_args!("{file}: {}: {}", verdict.strength(), statements.join("; ")));
 }
 
 /// The opened file; `None` for standard input.
@@ -336,9 +337,9 @@ fn copy_error(file: &Path, source: io::Error) -> VerifyError {
     VerifyError::Copy { path: file.display().to_string(), source }
 }
 
-/// Where evidence is looked up: beside the file. Standard input is as if it were a file of the current folder.
-fn place<'p>(file: &'p Path, name: &'p OsStr) -> &'p Path {
-    if is_stdin(file) { Path::new(name) } else { file }
+/// Evidence is looked up beside the file. Standard input is as if it were a file of the current folder.
+fn subject<'p>(file: &'p Path, name: &'p OsStr) -> Subject<'p> {
+    Subject { place: if is_stdin(file) { Path::new(name) } else { file }, name }
 }
 
 fn is_stdin(file: &Path) -> bool {

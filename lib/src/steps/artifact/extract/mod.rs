@@ -377,7 +377,7 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
-    use super::super::evidence::Evidence;
+    use super::super::evidence::{Evidence, Given, Subject};
     use super::*;
     use crate::words::digest::Digest;
     use std::io::Write;
@@ -386,8 +386,9 @@ mod tests {
     fn taken(host: &Host, bytes: &[u8]) -> Result<Vec<(usize, Proven)>, ExtractError> {
         let mut copy = tempfile::tempfile().unwrap();
         copy.write_all(bytes).unwrap();
-        let evidence = Evidence::given(None, Some(Digest::of(bytes)), None, None).unwrap();
-        let (mut asset, _) = evidence.judge().unwrap().prove(Path::new("a"), OsStr::new("a"), copy).unwrap();
+        let given = Given { sha256: Some(Digest::of(bytes)), ..Given::default() };
+        let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
+        let (mut asset, _) = Evidence::given(given).unwrap().judge().unwrap().prove(subject, copy).unwrap();
         let wanted = [Wanted::parse("rune").unwrap()];
         let contents = contents(host, &mut asset, OsStr::new("a"), &wanted)?;
         pick(&wanted, &[contents])
