@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use super::duration::Span;
 use super::release::{Tag, Version};
+use super::statement::{By, NotASigner, Signer, Statement, Who};
 
 /// What a release must be before any of it is stored. At least one demand.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// `SIGNER`: who may sign, as [`Facts::signers`] spells them; one of them must have. Empty: nobody has to.
-    pub signers: BTreeSet<String>,
+    /// `SIGNER`: who may sign; one of them must have. Empty: nobody has to.
+    pub signers: Vec<Who>,
     /// `REQUIRE`: what must be proven besides.
     pub require: BTreeSet<Demand>,
     /// `FLOOR`: the lowest version that is taken.
@@ -32,33 +33,23 @@ pub struct Policy {
 /// Something that must be proven of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Demand {
-    /// An entry in a checksum list.
-    Sums,
-    /// A digest on the command line.
-    Sha256,
-    /// Any signature.
+    /// Evidence of this kind.
+    Kind(By),
+    /// A signature of any kind.
     Signature,
-    /// A minisign signature.
-    Minisign,
-    /// An SSH signature.
-    Ssh,
-    /// An OpenPGP signature.
-    OpenPgp,
-    /// A Sigstore bundle or GitHub attestation.
-    Sigstore,
     /// The version: a signature names it, or the program itself says it.
     Version,
 }
 
 impl Demand {
     const ALL: [Self; 8] = [
-        Self::Sums,
-        Self::Sha256,
+        Self::Kind(By::Sums),
+        Self::Kind(By::Sha256),
+        Self::Kind(By::Minisign),
+        Self::Kind(By::Ssh),
+        Self::Kind(By::OpenPgp),
+        Self::Kind(By::Sigstore),
         Self::Signature,
-        Self::Minisign,
-        Self::Ssh,
-        Self::OpenPgp,
-        Self::Sigstore,
         Self::Version,
     ];
 
@@ -66,19 +57,10 @@ impl Demand {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Sums => "sums",
-            Self::Sha256 => "sha256",
+            Self::Kind(by) => by.word(),
             Self::Signature => "signature",
-            Self::Minisign => "minisign",
-            Self::Ssh => "ssh",
-            Self::OpenPgp => "openpgp",
-            Self::Sigstore => "sigstore",
             Self::Version => "version",
         }
-    }
-
-    fn is_of_a_signature(self) -> bool {
-        matches!(self, Self::Minisign | Self::Ssh | Self::OpenPgp | Self::Sigstore)
     }
 }
 
@@ -94,17 +76,34 @@ impl FromStr for Demand {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// What was proven.
-    pub proven: BTreeSet<Demand>,
-    /// Who signed: `minisign:KEY`, `ssh:SHA256:…`, `openpgp:FINGERPRINT`, `sigstore:IDENTITY`.
-    pub signers: Vec<String>,
-    /// When it was signed, where the signature covers that; the latest. Seconds since 1970-01-01 UTC, as are all times here.
-    pub signed_at: Option<u64>,
-    /// When it was published, by the word of its source.
-    pub published: Option<u64>,
+    pub statements: Vec<Statement>,
     /// The version it is said to be.
     pub version: Option<Tag>,
+    /// Whether a signature names that version, or the program says it of itself.
+    pub version_proven: bool,
+    /// When it was published, by the word of its source. Seconds since 1970-01-01 UTC, as is [`Facts::now`].
+    pub published: Option<u64>,
     /// The present time.
     pub now: u64,
+}
+
+impl Facts {
+    fn signers(&self) -> impl Iterator<Item = &Signer> {
+        self.statements.iter().filter_map(|statement| statement.signer.as_ref())
+    }
+
+    /// When it was signed, where a signature covers that; the latest.
+    fn signed_at(&self) -> Option<u64> {
+        self.statements.iter().filter_map(|statement| statement.signed_at).max()
+    }
+
+    fn prove(&self, demand: Demand) -> bool {
+        match demand {
+            Demand::Kind(by) => self.statements.iter().any(|statement| statement.by == by),
+            Demand::Signature => self.signers().next().is_some(),
+            Demand::Version => self.version_proven,
+        }
+    }
 }
 
 /// A policy that can't be read.
@@ -190,8 +189,7 @@ impl Policy {
                 continue;
             }
             let wrong = |why| BadPolicy::Line { number: at + 1, why };
-            let (key, value) =
-                line.split_once('=').ok_or_else(|| wrong("not a KEY=value of a policy".to_owned()))?;
+            let (key, value) = line.split_once('=').ok_or_else(|| wrong("not a KEY=value of a policy".to_owned()))?;
             let value = unquoted(value.trim()).map_err(&wrong)?;
             if key != "SIGNER" && !seen.insert(key) {
                 return Err(wrong(format!("{key} is there twice")));
@@ -210,7 +208,7 @@ impl Policy {
         }
         match key {
             "SIGNER" => {
-                self.signers.insert(signer(value)?);
+                self.signers.push(signer(value)?);
             }
             "REQUIRE" => {
                 for word in value.split_whitespace() {
@@ -232,24 +230,19 @@ impl Policy {
 
     /// Holds a file against all demands but [`Policy::hosts`], which bind whoever fetches.
     pub fn judge(&self, facts: &Facts) -> Result<(), Unmet> {
-        if !self.signers.is_empty() && !facts.signers.iter().any(|signer| self.signers.contains(signer)) {
-            return Err(Unmet::Signer(facts.signers.clone()));
+        let may_sign = |signer: &Signer| self.signers.iter().any(|who| who.is(signer));
+        if !self.signers.is_empty() && !facts.signers().any(may_sign) {
+            return Err(Unmet::Signer(facts.signers().map(Signer::to_string).collect()));
         }
-        for demand in &self.require {
-            let proven = match demand {
-                Demand::Signature => facts.proven.iter().any(|proven| proven.is_of_a_signature()),
-                demand => facts.proven.contains(demand),
-            };
-            if !proven {
-                return Err(Unmet::Unproven(*demand));
-            }
+        if let Some(demand) = self.require.iter().find(|demand| !facts.prove(**demand)) {
+            return Err(Unmet::Unproven(*demand));
         }
         if let Some(floor) = &self.floor {
             above(floor, facts.version.as_ref())?;
         }
         if let Some(least) = self.min_age {
             // The later of the two: a stolen key can sign any date, and a mirror can name any.
-            let Some(time) = facts.published.max(facts.signed_at) else {
+            let Some(time) = facts.published.max(facts.signed_at()) else {
                 return Err(Unmet::Undated("neither its source nor a signature says when it was made", "MIN_AGE"));
             };
             let age = facts.now.saturating_sub(time);
@@ -258,7 +251,7 @@ impl Policy {
             }
         }
         if let Some(most) = self.max_age {
-            let Some(time) = facts.signed_at else {
+            let Some(time) = facts.signed_at() else {
                 return Err(Unmet::Undated("no signature says when it was made", "MAX_AGE"));
             };
             let age = facts.now.saturating_sub(time);
@@ -288,17 +281,15 @@ pub fn floor(text: &str) -> Result<Tag, String> {
     }
 }
 
-fn signer(text: &str) -> Result<String, String> {
-    match text.split_once(':') {
-        Some(("minisign" | "ssh" | "sigstore", who)) if !who.is_empty() => Ok(text.to_owned()),
-        Some(("openpgp", who)) if who.len() >= 40 && who.chars().all(|c| c.is_ascii_hexdigit()) => {
-            Ok(format!("openpgp:{}", who.to_ascii_uppercase()))
-        }
-        Some(("openpgp", _)) => Err("openpgp: wants the whole fingerprint, 40 hexadecimal digits or more".to_owned()),
-        _ => Err(format!(
+/// A signer with its kind: a policy leaves nothing to guess.
+fn signer(text: &str) -> Result<Who, String> {
+    let kinds = [By::Minisign, By::Ssh, By::OpenPgp, By::Sigstore];
+    if !kinds.iter().any(|kind| text.split_once(':').is_some_and(|(word, _)| word == kind.word())) {
+        return Err(format!(
             "'{text}' names no signer; minisign:KEY, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY does"
-        )),
+        ));
     }
+    text.parse().map_err(|e: NotASigner| e.to_string())
 }
 
 /// A value as a shell would read it, with the quotes that a profile may have too.
@@ -314,6 +305,7 @@ fn unquoted(value: &str) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::statement::Covers;
 
     const DAY: u64 = 24 * 3600;
     const NOW: u64 = 1_800_000_000;
@@ -323,12 +315,17 @@ mod tests {
     }
 
     fn facts() -> Facts {
+        let covers = || Covers::List("SUMS".into());
+        let text = String::new;
+        let signer = Some(Signer::Minisign("A1".into()));
         Facts {
-            proven: [Demand::Sums, Demand::Minisign].into(),
-            signers: vec!["minisign:RWQx".into()],
-            signed_at: Some(NOW - 10 * DAY),
-            published: Some(NOW - 9 * DAY),
+            statements: vec![
+                Statement { by: By::Sums, signer: None, signed_at: None, covers: covers(), text: text() },
+                Statement { by: By::Minisign, signer, signed_at: Some(NOW - 10 * DAY), covers: covers(), text: text() },
+            ],
             version: Some(Tag::new("v2.0.0")),
+            version_proven: false,
+            published: Some(NOW - 9 * DAY),
             now: NOW,
         }
     }
@@ -336,9 +333,9 @@ mod tests {
     #[test]
     fn each_demand_is_met_or_names_itself() {
         for (text, answer) in [
-            ("SIGNER=minisign:RWQx", "ok"),
-            ("SIGNER=ssh:SHA256:abc\nSIGNER='minisign:RWQx'", "ok"),
-            ("SIGNER=minisign:RWQy", "signed by minisign:RWQx, who may not sign (SIGNER)"),
+            ("SIGNER=minisign:A1", "ok"),
+            ("SIGNER=ssh:SHA256:abc\nSIGNER='minisign:A1'", "ok"),
+            ("SIGNER=minisign:A2", "signed by minisign:A1, who may not sign (SIGNER)"),
             ("REQUIRE=sums signature minisign", "ok"),
             ("REQUIRE=version", "version is not proven (REQUIRE); give the evidence for it"),
             ("REQUIRE=ssh", "ssh is not proven (REQUIRE); give the evidence for it"),
@@ -347,10 +344,7 @@ mod tests {
             ("MIN_AGE=9days", "ok"),
             ("MIN_AGE=10d", "it is 9days old, and must be 10days (MIN_AGE); try again later"),
             ("MAX_AGE=10days", "ok"),
-            (
-                "MAX_AGE=9d",
-                "its signature is 10days old, and may be 9days (MAX_AGE); was a newer release held back?",
-            ),
+            ("MAX_AGE=9d", "its signature is 10days old, and may be 9days (MAX_AGE); was a newer release held back?"),
         ] {
             let got = policy(text).judge(&facts()).map_or_else(|e| e.to_string(), |()| "ok".to_owned());
             assert_eq!(got, answer, "{text}");
@@ -360,10 +354,11 @@ mod tests {
     #[test]
     fn what_is_not_known_never_meets_a_demand() {
         let nothing = Facts { now: NOW, ..Facts::default() };
-        for text in ["SIGNER=minisign:RWQx", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
+        for text in ["SIGNER=minisign:A1", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
             assert!(policy(text).judge(&nothing).is_err(), "{text}");
         }
-        let unsigned = Facts { signed_at: None, ..facts() };
+        let unsigned = Facts { statements: facts().statements.drain(..1).collect(), ..facts() };
+        assert!(policy("REQUIRE=signature").judge(&unsigned).is_err());
         assert!(policy("MAX_AGE=52w").judge(&unsigned).is_err(), "a mirror's word is no date against a mirror");
         let nightly = Facts { version: Some(Tag::new("nightly")), ..facts() };
         assert!(policy("FLOOR=0.0.1").judge(&nightly).is_err());
@@ -382,6 +377,7 @@ mod tests {
             "signer=minisign:x",
             "SIGNERS=minisign:x",
             "SIGNER=minisign:",
+            "SIGNER=A1",
             "SIGNER=RWQx",
             "SIGNER=openpgp:DEADBEEF",
             "REQUIRE=everything",
