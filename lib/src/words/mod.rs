@@ -13,6 +13,7 @@ pub mod pattern;
 pub mod privileges;
 pub mod proof;
 pub mod release;
+pub mod sha512;
 pub mod size;
 pub mod statement;
 pub mod sums;

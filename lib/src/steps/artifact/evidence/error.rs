@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::sums::{NoEntry, SumsError};
 
@@ -86,14 +85,16 @@ pub enum EvidenceError {
         source: NoEntry,
     },
     /// The digest is another one.
-    #[error("{path}: does not verify: its sha256 is {found}, {expected} is wanted ({statement})")]
+    #[error("{path}: does not verify: its {kind} is {found}, {wanted} is wanted ({statement})")]
     Differs {
         /// The file.
         path: String,
+        /// The kind of digest.
+        kind: &'static str,
         /// Its digest.
-        found: Digest,
+        found: String,
         /// The digest it should have.
-        expected: Digest,
+        wanted: String,
         /// Who says so.
         statement: String,
     },

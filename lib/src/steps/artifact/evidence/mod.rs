@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::{durable, intake};
 use crate::words::digest::{Digest, Hashing};
+use crate::words::sha512;
 use crate::words::statement::{By, Covers, Strength};
 use crate::words::sums::Sums;
 
 use error::shown;
-use signed::{Check, Kind, SignatureFile, Signed};
+use signed::{Kind, SignatureFile, Signed};
 
 pub use crate::words::statement::Statement;
 pub use error::{EvidenceError, NoEvidence};
@@ -152,14 +153,17 @@ impl Judge<'_> {
         let mut expected = Vec::new();
         let mut statements = Vec::new();
         let mut signatures = Vec::new();
+        let mut long = None;
         if let Some(list) = &self.evidence.sums {
             let list = beside(place, list);
             let text = read("checksum list", &list)?;
             statements = self.authenticated(&list, &text)?;
             let sums = Sums::parse(&text).map_err(|source| EvidenceError::List { path: shown(&list), source })?;
-            let digest =
-                sums.digest_of(name).map_err(|source| EvidenceError::NoEntry { path: shown(&list), source })?;
-            expected.push((digest, By::Sums, format!("sha256 in {}", last(&list))));
+            let listed = sums
+                .digests_of(name, list.file_name().unwrap_or_default())
+                .map_err(|source| EvidenceError::NoEntry { path: shown(&list), source })?;
+            expected.extend(listed.sha256.map(|digest| (digest, By::Sums, format!("sha256 in {}", last(&list)))));
+            long = listed.sha512.map(|digest| (digest, format!("sha512 in {}", last(&list))));
         } else {
             signatures = self.signatures_of(place, &covers)?;
         }
@@ -167,17 +171,29 @@ impl Judge<'_> {
             expected.push((digest, By::Sha256, "sha256 as given".to_owned()));
         }
 
+        let mut hashing = long.as_ref().map(|_| sha512::Hashing::default());
         let mut checks = signatures.iter().map(|s| s.begin()).collect::<Result<Vec<_>, _>>()?;
-        let (digest, size) = hashed(place, reader, &mut checks)?;
+        let (digest, size) = hashed(place, reader, |bytes| {
+            if let Some(hashing) = &mut hashing {
+                hashing.update(bytes);
+            }
+            checks.iter_mut().try_for_each(|check| check.update(bytes))
+        })?;
         for check in checks {
             statements.push(check.finish()?);
         }
-        for (wanted, by, text) in expected {
-            if digest != wanted {
-                let path = shown(place);
-                return Err(EvidenceError::Differs { path, found: digest, expected: wanted, statement: text });
+        let mut holds = |by, text: String, (kind, found, wanted): (_, String, String)| {
+            if found != wanted {
+                return Err(EvidenceError::Differs { path: shown(place), kind, found, wanted, statement: text });
             }
             statements.push(Statement { by, signer: None, signed_at: None, covers: covers.clone(), text });
+            Ok(())
+        };
+        for (wanted, by, text) in expected {
+            holds(by, text, ("sha256", digest.to_string(), wanted.to_string()))?;
+        }
+        if let (Some((wanted, text)), Some(hashing)) = (long, hashing) {
+            holds(By::Sums, text, ("sha512", hashing.finish().to_string(), wanted.to_string()))?;
         }
         Ok(Verdict { digest, size, statements })
     }
@@ -227,7 +243,7 @@ impl Judge<'_> {
 fn hashed(
     place: &Path,
     mut reader: impl Read,
-    checks: &mut [Box<dyn Check + '_>],
+    mut also: impl FnMut(&[u8]) -> Result<(), EvidenceError>,
 ) -> Result<(Digest, u64), EvidenceError> {
     let unreadable = |source| EvidenceError::Unreadable { what: "file", path: shown(place), source };
     let mut hashing = Hashing::new(io::sink());
@@ -240,7 +256,7 @@ fn hashed(
             Err(e) => return Err(unreadable(e)),
         };
         io::Write::write_all(&mut hashing, bytes).map_err(unreadable)?;
-        checks.iter_mut().try_for_each(|check| check.update(bytes))?;
+        also(bytes)?;
     }
     let (digest, size, _) = hashing.finish();
     Ok((digest, size))
