@@ -12,7 +12,7 @@ use upswap::steps::artifact::verify::{Request, Then, Verified, verify};
 use upswap::sys::Host;
 use upswap::sys::say::Say;
 use upswap::words::exit::{Exit, Stop};
-use upswap::words::statement::Covers;
+use upswap::words::statement::{Covers, Signer};
 
 use args::Args;
 
@@ -66,7 +66,7 @@ fn statement(said: &Statement) -> serde_json::Value {
     json!({
         "by": said.by.word(),
         "signer": said.signer.as_ref().map(ToString::to_string),
-        "principals": said.signer.as_ref().and_then(|signer| signer.principals()),
+        "principals": said.signer.as_ref().map(Signer::principals).unwrap_or_default(),
         "signed_at": said.signed_at,
         "covers": { "what": what, "name": name },
         "text": said.text,

@@ -136,7 +136,7 @@ impl Coded for VerifyError {
 /// Verifies all the files of `request`, in their order. Nothing is stored unless all of them are good.
 pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>, VerifyError> {
     let named = one_of_each(request)?;
-    let judge = request.evidence.judge()?;
+    let judge = request.evidence.judge(host)?;
     let demands = request.demands.read(host)?;
     match &request.then {
         Then::Check => named
