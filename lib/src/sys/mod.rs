@@ -14,7 +14,7 @@ pub mod confine;
 pub mod durable;
 pub mod intake;
 pub mod landing;
-pub mod libc;
+pub mod libraries;
 pub mod lock;
 pub mod machine;
 pub mod mounts;

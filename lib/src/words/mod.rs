@@ -8,6 +8,7 @@ pub mod elf;
 pub mod exit;
 pub mod filecaps;
 pub mod gpgv;
+pub mod ldcache;
 pub mod member;
 pub mod minisign;
 pub mod name;

@@ -272,10 +272,12 @@ fn store(
     say: &Say,
 ) -> Result<Vec<Verified>, VerifyError> {
     let mut kinds: Vec<Kind> = Vec::new();
+    let names: Vec<FileName> = chosen.iter().map(|file| file.name.clone()).collect();
+    let beside: Vec<&OsStr> = names.iter().map(FileName::as_os_str).collect();
     for file in &mut chosen {
         let name = file.name.as_os_str().to_string_lossy().into_owned();
         let bytes = file.proven.bytes().map_err(|source| VerifyError::Read { path: name.clone(), source })?;
-        kinds.push(machine::fits(host, target, &name, bytes)?);
+        kinds.push(machine::fits(host, target, &name, &beside, bytes, say)?);
     }
     let store = Store::of(host);
     let mut verified: Vec<Verified> = Vec::new();
