@@ -413,7 +413,8 @@ fn reset(text: Option<&str>) -> Option<SystemTime> {
 }
 
 /// `Retry-After`: seconds from now, or a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, sections 10.2.3 and 5.6.7).
-fn moment(text: &str) -> Option<SystemTime> {
+#[must_use]
+pub fn moment(text: &str) -> Option<SystemTime> {
     if let Ok(seconds) = text.parse() {
         return SystemTime::now().checked_add(Duration::from_secs(seconds));
     }

@@ -27,6 +27,7 @@ const ANSWER_MAX: Size = Size(32 << 20);
 pub struct GitHub {
     owner: String,
     repo: String,
+    /// Which release is wanted.
     pub selector: Selector,
     api: Url,
     headers: Vec<Header>,
@@ -146,6 +147,13 @@ impl GitHub {
             }
         }
         Ok(releases)
+    }
+
+    /// The releases in one page of the API's list.
+    pub fn releases_in(&self, page: &[u8]) -> Result<Vec<Release>, SourceError> {
+        let page: Vec<ApiRelease> = serde_json::from_slice(page)
+            .map_err(|e| SourceError::Answer { url: self.api.clone(), why: e.to_string() })?;
+        page.into_iter().filter(|release| !release.draft).map(|release| self.read(release)).collect()
     }
 
     /// What to say of a 404, which GitHub also answers for what it hides.

@@ -2,7 +2,7 @@
 
 mod address;
 mod folder;
-mod github;
+pub mod github;
 
 use std::ffi::OsStr;
 use std::io;
