@@ -9,6 +9,7 @@ pub mod filecaps;
 pub mod member;
 pub mod minisign;
 pub mod name;
+pub mod oci;
 pub mod pattern;
 pub mod privileges;
 pub mod proof;
