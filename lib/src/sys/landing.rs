@@ -114,6 +114,13 @@ impl Landing {
 }
 
 impl Landed {
+    /// Its bytes, from their start.
+    pub fn bytes(&mut self) -> io::Result<&mut File> {
+        let file = self.part.as_file_mut();
+        file.rewind()?;
+        Ok(file)
+    }
+
     /// Gives the file its name. What was there before is replaced; only a regular file is.
     pub fn settle(self, path: &Path) -> io::Result<()> {
         match fs::symlink_metadata(path) {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub mod attrs;
+pub mod builder;
 pub mod child;
 pub mod clock;
 pub mod confine;

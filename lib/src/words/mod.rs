@@ -12,6 +12,7 @@ pub mod ldcache;
 pub mod member;
 pub mod minisign;
 pub mod name;
+pub mod oci;
 pub mod pattern;
 pub mod policy;
 pub mod privileges;

@@ -1,6 +1,7 @@
 //! fetch: a release's assets to a folder, each whole or not at all, with a record of where it came from.
 
 mod choose;
+mod image;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::words::pattern::Pattern;
 use crate::words::release::{AssetName, BadName, Channel, Tag, Version, is_prerelease, newest_first};
 use crate::words::size::Size;
 use crate::words::target::Target;
+use image::ImageError;
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -181,6 +183,9 @@ pub enum FetchError {
         /// What it should be.
         expected: Digest,
     },
+    /// A file of an image could not be had.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A file of the source is larger than is taken.
     #[error("{path}: larger than {cap}; raise --max-size if that is right", path = .path.display())]
     TooLarge {
@@ -204,6 +209,7 @@ impl Coded for FetchError {
         match self {
             Self::Source(e) => e.exit(),
             Self::Net(e) => e.exit(),
+            Self::Image(e) => e.exit(),
             Self::NothingNewer { .. } | Self::NoAsset { .. } | Self::Several { .. } => Exit::No,
             Self::Publishing { .. } => Exit::NotNow,
             Self::Unordered { .. }
@@ -224,8 +230,9 @@ enum Got {
 /// Fetches what is asked for. Nothing has its final name before everything is whole and on disk.
 pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
     let net = Net::open(request.policy.clone())?;
-    let release = request.source.release(request.channel, &request.target, &net, say)?;
+    let mut release = request.source.release(request.channel, &request.target, &net, say)?;
     exceeds(&release, request)?;
+    request.source.build(host, &mut release, &request.target, &net, say)?;
     let chosen = choose::choose(&release, request, say)?;
     let dir = request.into.clone().unwrap_or_else(|| {
         let version = release.tag.as_ref().map_or("unversioned".to_owned(), |tag| plain(tag.as_str()));
@@ -238,10 +245,21 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
     durable::make_dirs(&dir, 0o755).map_err(at(&dir))?;
     sweep(&dir).map_err(at(&dir))?;
 
-    let wanted = chosen.assets.iter().chain(&chosen.sidecars);
-    let got = wanted.map(|(name, asset)| receive(&dir, name, asset, request, &net, say));
+    let wanted: Vec<_> = chosen.assets.iter().chain(&chosen.sidecars).collect();
+    let mut of_image = image::unpack(&dir, &wanted, request, &net, say)?.into_iter();
+    let mut all: Vec<Got> = Vec::new();
+    for (name, asset) in wanted {
+        let got = match &asset.place {
+            Place::Image { .. } => {
+                of_image.next().ok_or_else(|| at(&dir.join(name.as_str()))(io::ErrorKind::NotFound.into()))
+            }
+            Place::Written(from) => write_list(&dir, name, from, &all, say),
+            _ => receive(&dir, name, asset, request, &net, say),
+        };
+        all.push(got?);
+    }
     let mut files = Vec::new();
-    for got in got.collect::<Result<Vec<_>, _>>()? {
+    for got in all {
         let file = match got {
             Got::Kept(file) => file,
             Got::New(file, landed) => {
@@ -291,6 +309,22 @@ fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {
     }
 }
 
+/// Writes the checksum list `name` of the files that were received before it.
+fn write_list(dir: &Path, name: &AssetName, from: &str, files: &[Got], say: &Say) -> Result<Got, FetchError> {
+    let path = dir.join(name.as_str());
+    let list: String =
+        files.iter().map(|(Got::Kept(file) | Got::New(file, _))| format!("{}  {}\n", file.digest, file.name)).collect();
+    let written = Landing::in_dir(dir, name.as_str(), say).and_then(|mut landing| {
+        landing.begin(None)?;
+        landing.write(list.as_bytes())?;
+        landing.finish()
+    });
+    let landed = written.map_err(|why| FetchError::File { path: path.clone(), why })?;
+    say.note(format_args!("{name}: written from {from}, which proves integrity, not who made it"));
+    let file = File { name: name.clone(), path, size: landed.len, digest: landed.digest, from: from.to_owned() };
+    Ok(Got::New(file, landed))
+}
+
 /// Gets one file's bytes into `dir`, or finds that they are there already.
 fn receive(
     dir: &Path,
@@ -304,6 +338,8 @@ fn receive(
     let from = match &asset.place {
         Place::Net(ask) => ask.url.to_string(),
         Place::File(path) => path.display().to_string(),
+        Place::Image { image, path } => format!("{}/{path}", image.shown),
+        Place::Written(from) => from.clone(),
     };
     let file = |digest, size| File { name: name.clone(), path: path.clone(), size, digest, from: from.clone() };
     if let Some(expected) = asset.digest
@@ -328,6 +364,7 @@ fn receive(
             e => e.into(),
         })?,
         Place::File(source) => copy(source, request.max_size, &mut landing)?,
+        Place::Image { .. } | Place::Written(_) => {}
     }
     let landed = landing.finish().map_err(at(&path))?;
     if let Some(expected) = asset.digest.filter(|expected| *expected != landed.digest) {

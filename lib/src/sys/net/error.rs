@@ -46,6 +46,8 @@ pub enum NetError {
         url: Url,
         /// The HTTP status: 401 or 403.
         status: u16,
+        /// What it wants to see, its `WWW-Authenticate:` headers.
+        wants: Vec<String>,
     },
     /// Too many requests, by the server's own count.
     #[error("{url}: rate limit reached; try again {}{hint}", when(*.until))]

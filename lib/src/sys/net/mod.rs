@@ -174,10 +174,22 @@ impl Net {
         Ok(Self { agent, proxies: Proxies::from_env(), surplus, policy, deadline })
     }
 
+    /// The policy it is used under.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// A small document, whole and in memory, at most `cap` bytes.
     pub fn document(&self, ask: &Ask, cap: Size, say: &Say) -> Result<Vec<u8>, NetError> {
+        self.page(ask, cap, say).map(|(bytes, _)| bytes)
+    }
+
+    /// The same, and its `Link:` header (RFC 8288), which says where a list goes on.
+    pub fn page(&self, ask: &Ask, cap: Size, say: &Say) -> Result<(Vec<u8>, Option<String>), NetError> {
         self.retried(say, || {
             let Answer { url, response, .. } = self.get(ask, say)?;
+            let link = response.headers().get(header::LINK).and_then(|link| link.to_str().ok()).map(str::to_owned);
             let mut bytes = Vec::new();
             let reader = response.into_body().into_reader();
             let read = reader.take(cap.0.saturating_add(1)).read_to_end(&mut bytes);
@@ -185,7 +197,7 @@ impl Net {
             if bytes.len() as u64 > cap.0 {
                 return Err(NetError::TooLarge { url, cap });
             }
-            Ok(bytes)
+            Ok((bytes, link))
         })
     }
 
@@ -401,7 +413,11 @@ fn refusal(url: Url, status: u16, headers: &HeaderMap) -> NetError {
         403 if used_up || retry_after.is_some() => {
             NetError::RateLimited { url, until: retry_after.or_else(|| reset(text("x-ratelimit-reset"))), hint: "" }
         }
-        401 | 403 | 407 => NetError::Denied { url, status },
+        401 | 403 | 407 => {
+            let wants = headers.get_all(header::WWW_AUTHENTICATE).iter();
+            let wants = wants.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+            NetError::Denied { url, status, wants }
+        }
         408 | 500..=599 => NetError::Busy { url, status, until: retry_after },
         _ => NetError::Status { url, status },
     }

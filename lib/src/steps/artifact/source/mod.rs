@@ -1,16 +1,20 @@
-//! Where releases come from: GitHub, an address, a folder, a file. What they have in common, and how each is spelled.
+//! Where releases come from: GitHub, a registry, crates, an address, a folder, a file. What they have in common, and how each is spelled.
 
 mod address;
+mod cargo;
 mod folder;
 pub mod github;
+mod oci;
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fs_err as fs;
 
+use crate::sys::Host;
 use crate::sys::net::url::{Url, without_secrets};
 use crate::sys::net::{Ask, Header, Net, NetError};
 use crate::sys::say::Say;
@@ -20,8 +24,11 @@ use crate::words::pattern::{Pattern, Values};
 use crate::words::release::{Channel, Selector, Tag, Tagged};
 use crate::words::target::Target;
 use address::Address;
+use cargo::{Cargo, CargoError};
 use folder::Folder;
 use github::GitHub;
+pub use oci::Image;
+use oci::{OciError, Registry};
 
 /// Where releases come from, and which one is wanted.
 #[derive(Clone, Debug)]
@@ -33,6 +40,8 @@ pub struct Source {
 #[derive(Clone, Debug)]
 enum Kind {
     GitHub(GitHub),
+    Registry(Registry),
+    Cargo(Cargo),
     Address(Address),
     Folder(Folder),
     File(PathBuf),
@@ -75,6 +84,15 @@ pub enum Place {
     Net(Ask),
     /// In a file.
     File(PathBuf),
+    /// In the file system of an image: a path without a slash in front; empty for all of it.
+    Image {
+        /// The image.
+        image: Arc<Image>,
+        /// The path.
+        path: String,
+    },
+    /// Nowhere yet: a checksum list that is written of what was fetched, and what that is taken from.
+    Written(String),
 }
 
 /// Why a source gave no release.
@@ -107,6 +125,12 @@ pub enum SourceError {
         /// What is wrong with it.
         why: String,
     },
+    /// A registry gave no manifest.
+    #[error(transparent)]
+    Oci(#[from] OciError),
+    /// cargo built nothing.
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
     /// A folder could not be read.
     #[error("{0}")]
     Read(#[from] io::Error),
@@ -118,6 +142,8 @@ impl Coded for SourceError {
             Self::Spelling { .. } => Exit::Usage,
             Self::NoRelease { .. } => Exit::No,
             Self::Net(e) => e.exit(),
+            Self::Oci(e) => e.exit(),
+            Self::Cargo(e) => e.exit(),
             Self::Answer { .. } | Self::Read(_) => Exit::CouldNot,
         }
     }
@@ -136,18 +162,43 @@ impl Tagged for Release {
 impl Release {
     /// The assets that `pattern` stands for. Where none can be listed: the one of that name, whether it exists or not.
     pub fn matching(&self, pattern: &Pattern, values: Values<'_>) -> Result<Vec<Asset>, SourceError> {
+        if let Some(path) = pattern.as_str().strip_prefix('/').and(pattern.literal(values)) {
+            return self.in_image(&path);
+        }
         match (&self.assets, &self.named) {
             (Some(assets), _) => {
-                Ok(assets.iter().filter(|asset| pattern.matches(&asset.name, values)).cloned().collect())
+                let is_file = |asset: &&Asset| !matches!(asset.place, Place::Image { .. });
+                let files = assets.iter().filter(is_file);
+                Ok(files.filter(|asset| pattern.matches(&asset.name, values)).cloned().collect())
             }
             (None, Some(named)) => Ok(vec![address::beside(named, pattern, values)?]),
             (None, None) => Ok(Vec::new()),
         }
     }
+
+    /// The file at `path` of the image that this release is; whether it exists, the layers tell.
+    fn in_image(&self, path: &str) -> Result<Vec<Asset>, SourceError> {
+        let wrong = |why: &str| SourceError::Spelling { spelling: path.to_owned(), why: why.to_owned() };
+        let normal = path.trim_start_matches('/');
+        let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(".wh.");
+        if !normal.split('/').all(plain) {
+            return Err(wrong("not the path of a file in an image; /usr/bin/NAME is the form"));
+        }
+        let images = self.assets.iter().flatten().filter_map(|asset| match &asset.place {
+            Place::Image { image, .. } => {
+                let place = Place::Image { image: image.clone(), path: normal.to_owned() };
+                let name = normal.rsplit('/').next().unwrap_or_default().to_owned();
+                Some(Asset { name, place, ..asset.clone() })
+            }
+            _ => None,
+        });
+        Ok(images.collect())
+    }
 }
 
 impl Source {
-    /// Reads SOURCE: `gh:OWNER/REPO[@SELECTOR]`, `http(s)://…[@VERSION]`, or a path, for a folder with `[@SELECTOR]`.
+    /// Reads SOURCE: `gh:OWNER/REPO[@SELECTOR]`, `oci://HOST/REPO[:TAG]`, `cargo:CRATE[@VERSION]`, `http(s)://…[@VERSION]`, or
+    /// a path, for a folder with `[@SELECTOR]`.
     ///
     /// `headers` go to the source's own host alone.
     pub fn parse(text: &OsStr, headers: Vec<Header>) -> Result<Self, SourceError> {
@@ -155,10 +206,12 @@ impl Source {
         let wrong = |why: String| SourceError::Spelling { spelling: spelling.clone(), why };
         let kind = match text.to_str().and_then(|t| Some((t, t.split_once(':')?))) {
             Some((_, ("gh", rest))) => Kind::GitHub(GitHub::parse(rest, headers).map_err(wrong)?),
+            Some((_, ("oci", rest))) => Kind::Registry(Registry::parse(rest, headers).map_err(wrong)?),
+            Some((_, ("cargo", rest))) => Kind::Cargo(Cargo::parse(rest).map_err(wrong)?),
             Some((whole, ("http" | "https", _))) => Kind::Address(Address::parse(whole, headers).map_err(wrong)?),
             Some((_, (scheme, _))) if is_scheme(scheme) && fs::symlink_metadata(text).is_err() => {
                 return Err(wrong(format!(
-                    "'{scheme}:' is not known; gh:OWNER/REPO, https://…, a folder or a file is"
+                    "'{scheme}:' is not known; gh:OWNER/REPO, oci://HOST/REPO, cargo:CRATE, https://…, a folder or a file is"
                 )));
             }
             _ => path(text).map_err(|e| match e {
@@ -183,6 +236,8 @@ impl Source {
     pub fn folder(&self) -> PathBuf {
         let parts: Vec<String> = match &self.kind {
             Kind::GitHub(github) => github.folder(),
+            Kind::Registry(registry) => registry.folder(),
+            Kind::Cargo(cargo) => cargo.folder(),
             Kind::Address(address) => vec![address.host().to_owned()],
             Kind::Folder(_) | Kind::File(_) => vec!["local".to_owned()],
         };
@@ -193,9 +248,51 @@ impl Source {
     pub fn release(&self, channel: Channel, target: &Target, net: &Net, say: &Say) -> Result<Release, SourceError> {
         match &self.kind {
             Kind::GitHub(github) => github.release(&self.spelling, channel, net, say),
+            Kind::Registry(registry) => registry.release(&self.spelling, channel, target, net, say),
+            Kind::Cargo(cargo) => cargo.release(&self.spelling, channel, net.policy(), say),
             Kind::Address(address) => address.release(target),
             Kind::Folder(folder) => folder.release(&self.spelling, channel),
             Kind::File(path) => folder::file(path),
+        }
+    }
+
+    /// Builds what the release is made of, where that is still to be done; its assets are then known.
+    pub fn build(
+        &self,
+        host: &Host,
+        release: &mut Release,
+        target: &Target,
+        net: &Net,
+        say: &Say,
+    ) -> Result<(), SourceError> {
+        if let Kind::Cargo(cargo) = &self.kind {
+            let folder = host.cache().join("fetch").join(self.folder());
+            let cross = (*target != host.target()).then_some(target);
+            release.assets =
+                Some(cargo.build(&self.spelling, &folder, release.tag.as_ref(), cross, net.policy(), say)?);
+        }
+        Ok(())
+    }
+
+    /// True where a release is there whole or not at all, so that what it lacks will never come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.kind, Kind::GitHub(_) | Kind::Address(_))
+    }
+
+    /// True where all assets are wanted when none is named: what was built was built for this machine.
+    #[must_use]
+    pub fn gives_all(&self) -> bool {
+        matches!(self.kind, Kind::Cargo(_))
+    }
+
+    /// What a checksum list of what is fetched can be written from, where the release brings none.
+    #[must_use]
+    pub fn list_from(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Registry(_) => Some(format!("the manifest of {}", self.spelling)),
+            Kind::Cargo(_) => Some("what was built here".to_owned()),
+            _ => None,
         }
     }
 
@@ -203,7 +300,12 @@ impl Source {
     pub fn releases(&self, channel: Channel, net: &Net, say: &Say) -> Result<Vec<Release>, SourceError> {
         let (releases, selector) = match &self.kind {
             Kind::GitHub(github) => (github.releases(net, say)?, &github.selector),
+            Kind::Registry(registry) => (registry.releases(&self.spelling, net, say)?, &registry.selector),
             Kind::Folder(folder) => (folder.releases()?, &folder.selector),
+            Kind::Cargo(_) => {
+                let why = "cargo lists no versions here; 'cargo info CRATE' shows the newest".to_owned();
+                return Err(SourceError::Spelling { spelling: self.spelling.clone(), why });
+            }
             Kind::Address(_) | Kind::File(_) => {
                 let why = "there is nothing to list here; a repository or a folder has releases".to_owned();
                 return Err(SourceError::Spelling { spelling: self.spelling.clone(), why });
@@ -303,6 +405,8 @@ mod tests {
     #[test]
     fn each_form_is_told_from_the_others() {
         assert!(matches!(parse("gh:o/r@v1").unwrap().kind, Kind::GitHub(_)));
+        assert!(matches!(parse("oci://h/r:v1").unwrap().kind, Kind::Registry(_)));
+        assert!(matches!(parse("cargo:x@v1").unwrap().kind, Kind::Cargo(_)));
         assert!(matches!(parse("https://h/x-{version}.tgz@1.0").unwrap().kind, Kind::Address(_)));
         assert!(matches!(parse("/").unwrap().kind, Kind::Folder(Folder { selector: Selector::Latest, .. })));
         assert!(matches!(parse("/@v1").unwrap().kind, Kind::Folder(Folder { selector: Selector::Prefix(_), .. })));
@@ -316,7 +420,11 @@ mod tests {
             ("gh:o/r/x", Exit::Usage),
             ("gh:o/..", Exit::Usage),
             ("gh:o/r@", Exit::Usage),
-            ("oci://h/r", Exit::Usage),
+            ("oci://h/R", Exit::Usage),
+            ("oci://me:SECRET@h/r", Exit::Usage),
+            ("cargo:-x", Exit::Usage),
+            ("cargo:x@", Exit::Usage),
+            ("npm:x", Exit::Usage),
             ("https://me:SECRET@h/x", Exit::Usage),
             ("https://h/{x}?SECRET", Exit::Usage),
             ("https://h/{version}.tgz", Exit::Usage),
