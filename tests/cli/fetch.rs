@@ -1,6 +1,7 @@
 //! fetch, against a server of our own. What happens when it misbehaves is in `faults`.
 
 mod faults;
+mod resume;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -44,7 +45,7 @@ impl Env {
             command.env_remove(name).env_remove(name.to_uppercase());
         }
         for name in
-            ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "UPSWAP_CACHE_DIR", "CACHE_DIRECTORY", "SSL_CERT_FILE"]
+            ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "UPSWAP_CACHE_DIR", "CACHE_DIRECTORY", "SSL_CERT_FILE", "CREDENTIALS_DIRECTORY"]
         {
             command.env_remove(name);
         }
@@ -364,11 +365,22 @@ fn a_full_stdout_is_an_error_and_no_panic() {
     assert_eq!(ended.stderr.lines().count(), 1);
 }
 
-/// `Command` captures stdout always; here it goes to `stdout`.
-fn run_into(command: &mut Command, stdout: std::fs::File) -> Ended {
+/// The same command for a test that starts it and does not wait.
+fn plain(command: &mut Command) -> std::process::Command {
     let mut plain = std::process::Command::new(command.get_program());
     plain.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
-    plain.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => plain.env(name, value),
+            None => plain.env_remove(name),
+        };
+    }
+    plain
+}
+
+/// `Command` captures stdout always; here it goes to `stdout`.
+fn run_into(command: &mut Command, stdout: std::fs::File) -> Ended {
+    let mut plain = plain(command);
     let output = plain.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     Ended {
         code: output.status.code().unwrap(),

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod mounts;
 pub mod net;
 pub mod packages;
+mod part;
 pub mod process;
 pub mod say;
 pub mod scope;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs_err as fs;
+use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
 use super::origin::Origin;
@@ -15,7 +16,7 @@ use super::source::{Asset, Place, Release, Source, SourceError, plain};
 use crate::sys::landing::{Landed, Landing, sweep};
 use crate::sys::net::{Net, NetError, Policy};
 use crate::sys::say::Say;
-use crate::sys::{Host, durable};
+use crate::sys::{Host, durable, trust};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::pattern::Pattern;
@@ -227,6 +228,15 @@ enum Got {
     New(File, Landed),
 }
 
+impl Got {
+    /// Leaves what was received for the next run.
+    fn leave(self) {
+        if let Self::New(_, landed) = self {
+            landed.leave();
+        }
+    }
+}
+
 /// Fetches what is asked for. Nothing has its final name before everything is whole and on disk.
 pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
     let net = Net::open(request.policy.clone())?;
@@ -243,23 +253,32 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
         move |why| FetchError::File { path, why }
     };
     durable::make_dirs(&dir, 0o755).map_err(at(&dir))?;
+    is_safe(host, &dir, request, say).map_err(at(&dir))?;
     sweep(&dir).map_err(at(&dir))?;
 
     let wanted: Vec<_> = chosen.assets.iter().chain(&chosen.sidecars).collect();
-    let mut of_image = image::unpack(&dir, &wanted, request, &net, say)?.into_iter();
-    let mut all: Vec<Got> = Vec::new();
+    let mut of_image = image::unpack(host, &dir, &wanted, request, &net, say)?.into_iter();
+    let mut received: Vec<Got> = Vec::new();
     for (name, asset) in wanted {
         let got = match &asset.place {
             Place::Image { .. } => {
                 of_image.next().ok_or_else(|| at(&dir.join(name.as_str()))(io::ErrorKind::NotFound.into()))
             }
-            Place::Written(from) => write_list(&dir, name, from, &all, say),
-            _ => receive(&dir, name, asset, request, &net, say),
+            Place::Written(from) => write_list(&dir, name, from, &received, say),
+            _ => receive(host, &dir, name, asset, request, &net, say),
         };
-        all.push(got?);
+        match got {
+            Ok(got) => received.push(got),
+            Err(e) => {
+                if e.exit() == Exit::NotNow {
+                    received.into_iter().for_each(Got::leave);
+                }
+                return Err(e);
+            }
+        }
     }
     let mut files = Vec::new();
-    for got in all {
+    for got in received {
         let file = match got {
             Got::Kept(file) => file,
             Got::New(file, landed) => {
@@ -275,6 +294,28 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
         write_record(&record, file, &release, request).map_err(at(&record))?;
     }
     Ok(Fetched { tag: release.tag, assets: files, sidecars })
+}
+
+/// An error when root would put files where others could put theirs in the place of them: below the cache wherever anybody
+/// else can write, and with `--into` where all or a group can. What belongs to one other user is his to give; that is said.
+fn is_safe(host: &Host, dir: &Path, request: &Request, say: &Say) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    if request.into.is_none() {
+        return trust::check(host, dir);
+    }
+    match trust::replaceable(host, &fs::canonicalize(dir)?)? {
+        None => Ok(()),
+        Some(found) if found.is_anothers() => {
+            say.note(format_args!("{found}, who can change what is fetched there; verify proves the bytes it takes"));
+            Ok(())
+        }
+        Some(found) => {
+            let why = format!("{found}, and put other files in the place of these; mend that: {}", found.mend());
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        }
+    }
 }
 
 /// Every release that the request admits, the highest version first.
@@ -315,7 +356,7 @@ fn write_list(dir: &Path, name: &AssetName, from: &str, files: &[Got], say: &Say
     let list: String =
         files.iter().map(|(Got::Kept(file) | Got::New(file, _))| format!("{}  {}\n", file.digest, file.name)).collect();
     let written = Landing::in_dir(dir, name.as_str(), say).and_then(|mut landing| {
-        landing.begin(None)?;
+        landing.begin(None, None)?;
         landing.write(list.as_bytes())?;
         landing.finish()
     });
@@ -327,6 +368,7 @@ fn write_list(dir: &Path, name: &AssetName, from: &str, files: &[Got], say: &Say
 
 /// Gets one file's bytes into `dir`, or finds that they are there already.
 fn receive(
+    host: &Host,
     dir: &Path,
     name: &AssetName,
     asset: &Asset,
@@ -357,15 +399,32 @@ fn receive(
     {
         return Err(NetError::TooLarge { url: ask.url.clone(), cap: request.max_size }.into());
     }
-    let mut landing = Landing::in_dir(dir, name.as_str(), say).map_err(at(dir))?;
-    match &asset.place {
-        Place::Net(ask) => net.save(ask, asset.size, request.max_size, &mut landing, say).map_err(|e| match e {
-            NetError::Write(why) => FetchError::File { path: path.clone(), why },
-            e => e.into(),
-        })?,
-        Place::File(source) => copy(source, request.max_size, &mut landing)?,
-        Place::Image { .. } | Place::Written(_) => {}
+    if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
+        return Err(at(&path)(io::Error::other("it is there and no regular file; remove it")));
     }
+    let landing = match &asset.place {
+        Place::Net(ask) => {
+            let address = Digest::of(format!("{} {}", ask.accept, ask.url.as_str()).as_bytes());
+            let mut landing = Landing::of(host, dir, name.as_str(), address, say).map_err(at(dir))?;
+            match net.save(ask, asset.size, request.max_size, &mut landing, say) {
+                Ok(()) => landing,
+                Err(NetError::Write(why)) => return Err(at(&path)(why)),
+                Err(e) => {
+                    if e.exit() == Exit::NotNow {
+                        landing.leave();
+                    }
+                    return Err(e.into());
+                }
+            }
+        }
+        Place::File(source) => {
+            let mut landing = Landing::in_dir(dir, name.as_str(), say).map_err(at(dir))?;
+            copy(source, request.max_size, &mut landing)?;
+            landing
+        }
+        // Both are made of others, in `fetch`.
+        Place::Image { .. } | Place::Written(_) => return Err(at(&path)(io::ErrorKind::Unsupported.into())),
+    };
     let landed = landing.finish().map_err(at(&path))?;
     if let Some(expected) = asset.digest.filter(|expected| *expected != landed.digest) {
         return Err(FetchError::Digest { from, got: landed.digest, expected });
@@ -376,7 +435,8 @@ fn receive(
 
 /// The size of the regular file at `path` if its digest is `expected`.
 fn holds(path: &Path, expected: &Digest) -> Option<u64> {
-    if !fs::symlink_metadata(path).ok()?.is_file() {
+    // Another user could change what is his after this.
+    if !trust::is_our_file(&fs::symlink_metadata(path).ok()?) {
         return None;
     }
     let (digest, size) = Digest::of_reader(fs::File::open(path).ok()?).ok()?;
@@ -394,7 +454,7 @@ fn copy(source: &Path, cap: Size, landing: &mut Landing) -> Result<(), FetchErro
     if len > cap.0 {
         return Err(FetchError::TooLarge { path: source.to_owned(), cap });
     }
-    landing.begin(Some(len)).map_err(at)?;
+    landing.begin(Some(len), None).map_err(at)?;
     let mut buffer = vec![0; 256 * 1024];
     let mut got = 0;
     loop {
@@ -425,8 +485,9 @@ fn write_record(record: &Path, file: &File, release: &Release, request: &Request
         time: now.as_secs(),
         proven: Vec::new(),
     };
+    let is_ours = fs::symlink_metadata(record).is_ok_and(|meta| trust::is_our_file(&meta));
     match Origin::read(record) {
-        Ok(Some(old)) if (Origin { time: old.time, ..origin.clone() }) == old => Ok(()),
+        Ok(Some(old)) if is_ours && (Origin { time: old.time, ..origin.clone() }) == old => Ok(()),
         _ => origin.write(record),
     }
 }

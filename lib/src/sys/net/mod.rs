@@ -3,36 +3,39 @@
 //! Knows addresses and bytes; knows no release. ureq's own redirects, proxies and retries are switched off, because each
 //! hop is looked at here: never from https to http, and no secret to another origin.
 
+mod answer;
 mod error;
 mod proxy;
+mod save;
 mod surplus;
+mod tls;
 pub mod url;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use fs_err as fs;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::{HeaderName, HeaderValue, Response, header};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
-use ureq::{Agent, Body, Proxy, Timeout};
+use ureq::{Agent, Body, Timeout};
 
+pub use answer::moment;
 pub use error::NetError;
-use proxy::Proxies;
+use proxy::{Proxies, Via};
 use surplus::Surplus;
 use url::Url;
 
-use super::landing::Landing;
 use super::say::Say;
 use crate::words::size::Size;
 
 /// How many redirects are followed; release servers need one or two.
 const REDIRECTS: u32 = 5;
-/// The longest wait that a server's Retry-After can ask for.
+/// All the waiting of one run, for what a server asks for with Retry-After and for the pauses between tries.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The most header bytes of an answer.
 const HEADERS_MAX: usize = 64 * 1024;
@@ -61,6 +64,11 @@ pub struct Policy {
     pub total: Duration,
     /// How often a failed request is tried again.
     pub retries: u32,
+    /// The time for all waits between tries; a server that wants more of it is not waited for.
+    pub patience: Duration,
+    /// The only hosts to ask, redirects included: a name (`api.github.com`), or with a dot in front all names below it
+    /// (`.githubusercontent.com`). Any host when absent.
+    pub hosts: Option<Vec<String>>,
 }
 
 impl Default for Policy {
@@ -72,6 +80,8 @@ impl Default for Policy {
             stall: Duration::from_secs(30),
             total: Duration::from_secs(1800),
             retries: 3,
+            patience: PATIENCE,
+            hosts: None,
         }
     }
 }
@@ -82,6 +92,16 @@ impl Policy {
     pub fn within(total: Duration) -> Self {
         let usual = Self::default();
         Self { connect: usual.connect.min(total), stall: usual.stall.min(total), total, ..usual }
+    }
+
+    /// True when `url` is of a host that may be asked.
+    fn admits(&self, url: &Url) -> bool {
+        let covers = |allowed: &String| {
+            let allowed = allowed.to_ascii_lowercase();
+            let host = url.host().trim_end_matches('.');
+            host == allowed || (allowed.starts_with('.') && allowed.len() > 1 && host.ends_with(&allowed))
+        };
+        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(covers))
     }
 }
 
@@ -132,12 +152,13 @@ pub struct Net {
     surplus: Surplus,
     policy: Policy,
     deadline: Instant,
+    waited: Cell<Duration>,
 }
 
 /// A body that is about to be read, and where it came from after redirects.
 struct Answer {
     url: Url,
-    proxied: bool,
+    via: Option<Via>,
     response: Response<Body>,
 }
 
@@ -147,7 +168,7 @@ impl Net {
         // Fails only when a provider is there already, which is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let roots = match &policy.cacert {
-            Some(path) => RootCerts::new_with_certs(&certificates(path)?),
+            Some(path) => RootCerts::new_with_certs(&tls::certificates(path)?),
             None => RootCerts::PlatformVerifier,
         };
         let config = Agent::config_builder()
@@ -171,7 +192,7 @@ impl Net {
         let connector = ().chain(DefaultConnector::new()).chain(surplus.clone());
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
         let deadline = Instant::now() + policy.total;
-        Ok(Self { agent, proxies: Proxies::from_env(), surplus, policy, deadline })
+        Ok(Self { agent, proxies: Proxies::from_env(), surplus, policy, deadline, waited: Cell::default() })
     }
 
     /// The policy it is used under.
@@ -188,7 +209,7 @@ impl Net {
     /// The same, and its `Link:` header (RFC 8288), which says where a list goes on.
     pub fn page(&self, ask: &Ask, cap: Size, say: &Say) -> Result<(Vec<u8>, Option<String>), NetError> {
         self.retried(say, || {
-            let Answer { url, response, .. } = self.get(ask, say)?;
+            let Answer { url, response, .. } = self.get(ask, None, say)?;
             let link = response.headers().get(header::LINK).and_then(|link| link.to_str().ok()).map(str::to_owned);
             let mut bytes = Vec::new();
             let reader = response.into_body().into_reader();
@@ -201,110 +222,23 @@ impl Net {
         })
     }
 
-    /// Puts a whole file into `landing`, at most `cap` bytes, and of just `size` bytes when that is known from elsewhere.
-    ///
-    /// A body that is cut, longer than announced, of unknown length, or a web page is never taken for the file.
-    pub fn save(
-        &self,
-        ask: &Ask,
-        size: Option<u64>,
-        cap: Size,
-        landing: &mut Landing,
-        say: &Say,
-    ) -> Result<(), NetError> {
-        self.retried(say, || {
-            let saved = self.save_once(ask, size, cap, landing, say);
-            landing.hide();
-            saved
-        })
-    }
-
-    fn save_once(
-        &self,
-        ask: &Ask,
-        size: Option<u64>,
-        cap: Size,
-        landing: &mut Landing,
-        say: &Say,
-    ) -> Result<(), NetError> {
-        let Answer { url, proxied, response } = self.get(ask, say)?;
-        if is_page(response.headers(), &ask.url) {
-            return Err(NetError::Page(url));
-        }
-        let length = content_length(response.headers());
-        let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-        match (length, size) {
-            (Some(got), Some(expected)) if got != expected => {
-                return Err(NetError::WrongSize { url, got, expected });
-            }
-            (None, None) if !chunked => return Err(NetError::Unsized(url)),
-            _ => {}
-        }
-        let announced = length.or(size);
-        if announced.is_some_and(|bytes| bytes > cap.0) {
-            return Err(NetError::TooLarge { url, cap });
-        }
-        landing.begin(announced).map_err(NetError::Write)?;
-        let got = self.pour(&url, response, announced, cap, landing)?;
-        match announced {
-            Some(expected) if got < expected => Err(NetError::Cut { url, got, expected: Some(expected) }),
-            Some(expected) if got > expected => Err(NetError::WrongSize { url, got, expected }),
-            // Behind a proxy the connection below TLS is watched too, and its last bytes are TLS's own.
-            _ if self.surplus.take() && length.is_some() && !proxied => Err(NetError::Surplus(url)),
-            _ => Ok(()),
-        }
-    }
-
-    fn pour(
-        &self,
-        url: &Url,
-        response: Response<Body>,
-        announced: Option<u64>,
-        cap: Size,
-        landing: &mut Landing,
-    ) -> Result<u64, NetError> {
-        let mut reader = response.into_body().into_reader();
-        let mut buffer = vec![0; 64 * 1024];
-        let mut got: u64 = 0;
-        loop {
-            let n = match reader.read(&mut buffer) {
-                Ok(0) => return Ok(got),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(self.broken(url, got, announced, e)),
-            };
-            got += n as u64;
-            if got > cap.0 {
-                return Err(NetError::TooLarge { url: url.clone(), cap });
-            }
-            landing.write(buffer.get(..n).unwrap_or_default()).map_err(NetError::Write)?;
-        }
-    }
-
-    /// Follows redirects to an answer with content.
-    fn get(&self, ask: &Ask, say: &Say) -> Result<Answer, NetError> {
+    /// Follows redirects to an answer with content. With the validator of a part and its length the rest is asked for: the
+    /// answer is then 206 or 416, or 200 where the server has another state of the file or can't serve parts.
+    fn get(&self, ask: &Ask, rest: Option<(&str, u64)>, say: &Say) -> Result<Answer, NetError> {
         let mut url = ask.url.clone();
         if !url.is_secure() && self.policy.plain_http == PlainHttp::Refused {
             return Err(NetError::PlainHttp(url));
         }
         for _ in 0..=REDIRECTS {
-            say.detail(format_args!("GET {url}"));
-            let proxy = self.proxy(&url)?;
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(NetError::Deadline { url, total: self.policy.total });
+            if !self.policy.admits(&url) {
+                return Err(NetError::Host(url));
             }
-            let proxied = proxy.is_some();
-            let mut request = self.agent.get(url.as_str()).header(header::ACCEPT, ask.accept);
-            if url.same_origin(&ask.url) {
-                for Header { name, value } in &ask.headers {
-                    request = request.header(name, value);
-                }
+            let via = self.proxies.via(&url)?;
+            match &via {
+                Some(via) => say.detail(format_args!("GET {url} by the proxy {via}")),
+                None => say.detail(format_args!("GET {url}")),
             }
-            let request = request.header(header::CONNECTION, "close");
-            let request = request.config().proxy(proxy).timeout_global(Some(left)).build();
-            self.surplus.take();
-            let response = request.call().map_err(|e| self.failed(&url, e))?;
+            let response = self.call(ask, &url, rest, via.as_ref())?;
             let status = response.status().as_u16();
             match (status, response.headers().get(header::LOCATION)) {
                 (301 | 302 | 303 | 307 | 308, Some(location)) => {
@@ -315,21 +249,44 @@ impl Net {
                     }
                     url = to;
                 }
-                (200, _) => return Ok(Answer { url, proxied, response }),
-                _ => return Err(refusal(url, status, response.headers())),
+                (200, _) => return Ok(Answer { url, via, response }),
+                (206 | 416, _) if rest.is_some() => return Ok(Answer { url, via, response }),
+                (407, _) if via.is_some() => return Err(proxy::refused(url, status)),
+                _ => return Err(answer::refusal(url, status, response.headers())),
             }
         }
         Err(NetError::Redirects(ask.url.clone()))
     }
 
-    fn proxy(&self, url: &Url) -> Result<Option<Proxy>, NetError> {
-        let Some(proxy) = self.proxies.of(url) else { return Ok(None) };
-        let variable = if url.is_secure() { "https_proxy or all_proxy" } else { "http_proxy or all_proxy" };
-        let bad = |why| NetError::Proxy { url: url.clone(), variable, why };
-        if proxy.starts_with("socks") {
-            return Err(bad("SOCKS is not spoken here; name an http:// proxy"));
+    /// One request, to `url` itself or to the proxy in front of it.
+    fn call(
+        &self,
+        ask: &Ask,
+        url: &Url,
+        rest: Option<(&str, u64)>,
+        via: Option<&Via>,
+    ) -> Result<Response<Body>, NetError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(NetError::Deadline { url: url.clone(), total: self.policy.total });
         }
-        Proxy::new(proxy).map(Some).map_err(|_| bad("it is not an address such as http://HOST:PORT"))
+        let asked = match via {
+            Some(via) => via.request(&self.agent, url)?,
+            None => self.agent.get(url.as_str()),
+        };
+        let mut request = asked.header(header::ACCEPT, ask.accept).header(header::CONNECTION, "close");
+        if let Some((validator, from)) = rest {
+            request = request.header(header::RANGE, format!("bytes={from}-")).header(header::IF_RANGE, validator);
+        }
+        if url.same_origin(&ask.url) {
+            for Header { name, value } in &ask.headers {
+                request = request.header(name, value);
+            }
+        }
+        let proxy = via.and_then(Via::tunnel).cloned();
+        let request = request.config().proxy(proxy).timeout_global(Some(left)).build();
+        self.surplus.take();
+        request.call().map_err(|e| self.failed(url, via, e))
     }
 
     /// Tries `once`, and again after a pause where that can help and the time allows.
@@ -342,7 +299,7 @@ impl Net {
             };
             let left = self.deadline.saturating_duration_since(Instant::now());
             match error.pause(tries) {
-                Some(pause) if tries < self.policy.retries && pause <= PATIENCE && pause < left => {
+                Some(pause) if tries < self.policy.retries && pause < left && self.waits(pause) => {
                     tries += 1;
                     let again = humantime::format_duration(pause);
                     say.note(format_args!("{error}; try {tries} of {} in {again}", self.policy.retries));
@@ -353,25 +310,39 @@ impl Net {
         }
     }
 
+    /// True when there is patience left for this pause, which is then used up.
+    fn waits(&self, pause: Duration) -> bool {
+        let waited = self.waited.get().saturating_add(pause);
+        let is_short = waited <= self.policy.patience;
+        if is_short {
+            self.waited.set(waited);
+        }
+        is_short
+    }
+
     /// Why a body broke off.
     fn broken(&self, url: &Url, got: u64, expected: Option<u64>, error: io::Error) -> NetError {
         match ureq::Error::from(error) {
             ureq::Error::Io(e) if e.kind() != io::ErrorKind::InvalidData => {
                 NetError::Cut { url: url.clone(), got, expected }
             }
-            other => self.failed(url, other),
+            other => self.failed(url, None, other),
         }
     }
 
     /// Why there was no answer, from ureq's words to ours. ureq's own text can hold addresses, and so is used nowhere.
-    fn failed(&self, url: &Url, error: ureq::Error) -> NetError {
+    fn failed(&self, url: &Url, via: Option<&Via>, error: ureq::Error) -> NetError {
         let url = url.clone();
         let policy = &self.policy;
         let after = |what: &str, time: Duration| format!("{what} within {}", humantime::format_duration(time));
+        let unreachable = |url, why: &str| {
+            let by = via.map(|via| format!("the proxy {via}: ")).unwrap_or_default();
+            NetError::Unreachable { url, why: format!("{by}{why}") }
+        };
         match error {
             ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => NetError::Deadline { url, total: policy.total },
             ureq::Error::Timeout(Timeout::Resolve) => {
-                NetError::Timeout { url, what: after("no address", policy.connect) }
+                NetError::Timeout { url, what: after("no address of its name", policy.connect) }
             }
             ureq::Error::Timeout(Timeout::Connect) => {
                 NetError::Timeout { url, what: after("no connection", policy.connect) }
@@ -380,19 +351,29 @@ impl Net {
                 NetError::Timeout { url, what: after("no answer", policy.stall) }
             }
             ureq::Error::Timeout(_) => NetError::Timeout { url, what: after("no byte came or went", policy.stall) },
-            ureq::Error::HostNotFound => NetError::Unreachable { url, why: "the host's name has no address".into() },
-            ureq::Error::ConnectionFailed => NetError::Unreachable { url, why: "no address answers".into() },
-            ureq::Error::Rustls(e) => NetError::Tls { url, why: tls(&e) },
+            ureq::Error::HostNotFound => {
+                unreachable(url, "its name has no address; is it right, and is the network up?")
+            }
+            ureq::Error::ConnectionFailed => unreachable(url, "no address answers; is the network up?"),
+            ureq::Error::Rustls(e) => NetError::Tls { url, why: tls::refusal(&e) },
             ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(e) => NetError::Tls { url, why: tls(e) },
-                None => NetError::Unreachable { url, why: e.to_string() },
+                Some(e) => NetError::Tls { url, why: tls::refusal(e) },
+                None if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    NetError::Refused { url, by: via.map(ToString::to_string) }
+                }
+                None => match e.kind() {
+                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+                        unreachable(url, &format!("{e}; is the network up?"))
+                    }
+                    _ => unreachable(url, &e.to_string()),
+                },
             },
             ureq::Error::Tls(why) => NetError::Tls { url, why: why.to_owned() },
-            ureq::Error::ConnectProxyFailed(_) => NetError::Proxy {
-                url,
-                variable: "https_proxy, http_proxy or all_proxy",
-                why: "it refuses to connect us",
-            },
+            ureq::Error::ConnectProxyFailed(reason) => {
+                // Of ureq's text only the number of the status.
+                let number = reason.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 3);
+                proxy::refused(url, number.and_then(|digits| digits.parse().ok()).unwrap_or_default())
+            }
             ureq::Error::LargeResponseHeader(..) => {
                 NetError::Protocol { url, why: "its headers are larger than 64 KiB".into() }
             }
@@ -402,93 +383,5 @@ impl Net {
     }
 }
 
-/// What a status other than 200 means.
-fn refusal(url: Url, status: u16, headers: &HeaderMap) -> NetError {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let retry_after = text("retry-after").and_then(moment);
-    let used_up = text("x-ratelimit-remaining") == Some("0");
-    match status {
-        404 | 410 => NetError::NotFound(url),
-        429 => NetError::RateLimited { url, until: retry_after.or_else(|| reset(text("x-ratelimit-reset"))), hint: "" },
-        403 if used_up || retry_after.is_some() => {
-            NetError::RateLimited { url, until: retry_after.or_else(|| reset(text("x-ratelimit-reset"))), hint: "" }
-        }
-        401 | 403 | 407 => {
-            let wants = headers.get_all(header::WWW_AUTHENTICATE).iter();
-            let wants = wants.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
-            NetError::Denied { url, status, wants }
-        }
-        408 | 500..=599 => NetError::Busy { url, status, until: retry_after },
-        _ => NetError::Status { url, status },
-    }
-}
-
-/// `x-ratelimit-reset`: seconds since 1970-01-01 UTC.
-fn reset(text: Option<&str>) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(text?.parse().ok()?))
-}
-
-/// `Retry-After`: seconds from now, or a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, sections 10.2.3 and 5.6.7).
-#[must_use]
-pub fn moment(text: &str) -> Option<SystemTime> {
-    if let Ok(seconds) = text.parse() {
-        return SystemTime::now().checked_add(Duration::from_secs(seconds));
-    }
-    let mut parts = text.split(' ').skip(1);
-    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)? + 1;
-    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return None;
-    }
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// True for a web page where no web page was asked for.
-fn is_page(headers: &HeaderMap, asked: &Url) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let name = Path::new(asked.file_name()).extension();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/html") && !name.is_some_and(|e| e == "html" || e == "htm")
-}
-
-/// What is wrong with the server's certificate, and what to do.
-fn tls(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Bad;
-    let rustls::Error::InvalidCertificate(bad) = error else {
-        let text = error.to_string();
-        return if text.contains("No CA certificates") {
-            "this host has no CA certificates; install the package ca-certificates, or name a file with --cacert".into()
-        } else {
-            text
-        };
-    };
-    match bad {
-        Bad::UnknownIssuer => {
-            "its certificate is signed by nobody trusted here; name its CA with --cacert if it is your own".into()
-        }
-        Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            let now = humantime::format_rfc3339_seconds(SystemTime::now());
-            format!("its certificate is not valid at this host's time, {now}; is the clock right?")
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "its certificate is for another name".into(),
-        other => format!("its certificate is refused: {other}"),
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, NetError> {
-    let failed = |why: String| NetError::CaCert { path: path.to_owned(), why };
-    let pem = fs::read(path).map_err(|e| failed(e.kind().to_string()))?;
-    let mut found = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(_) => return Err(failed("it is not PEM".into())),
-        }
-    }
-    if found.is_empty() { Err(failed("there is none in it".into())) } else { Ok(found) }
-}
+#[cfg(test)]
+mod tests;

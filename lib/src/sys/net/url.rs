@@ -108,6 +108,12 @@ impl Url {
         &self.host
     }
 
+    /// Host and port as they are written.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.root().rsplit('/').next().unwrap_or_default()
+    }
+
     /// The port, the usual one when none is written.
     #[must_use]
     pub fn port(&self) -> u16 {

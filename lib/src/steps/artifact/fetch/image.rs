@@ -9,6 +9,7 @@ use std::path::Path;
 use super::{FetchError, File, Got, Request, receive};
 use crate::steps::artifact::extract::{self, Kind, Takes, Trouble};
 use crate::steps::artifact::source::{Asset, Image, Place};
+use crate::sys::Host;
 use crate::sys::landing::{Landed, Landing};
 use crate::sys::net::Net;
 use crate::sys::say::Say;
@@ -68,6 +69,7 @@ impl Coded for ImageError {
 
 /// Gets those of `wanted` that are in an image, in their order, from as few layers as possible.
 pub fn unpack(
+    host: &Host,
     dir: &Path,
     wanted: &[&(AssetName, Asset)],
     request: &Request,
@@ -85,7 +87,7 @@ pub fn unpack(
             break;
         }
         let name = "a-layer".parse().map_err(|why| FetchError::Name { release: image.shown.clone(), why })?;
-        let (file, mut landed) = match receive(dir, &name, layer, request, net, say)? {
+        let (file, mut landed) = match receive(host, dir, &name, layer, request, net, say)? {
             Got::New(file, landed) => (file, landed),
             Got::Kept(file) => {
                 let why = io::Error::other("is in the way; remove it");
@@ -229,7 +231,7 @@ fn land(
         )));
     }
     let mut landing = Landing::in_dir(dir, name.as_str(), say).map_err(Trouble::Io)?;
-    landing.begin(Some(size)).map_err(Trouble::Io)?;
+    landing.begin(Some(size), None).map_err(Trouble::Io)?;
     let mut buffer = vec![0; 64 * 1024];
     let mut got = 0;
     loop {
