@@ -128,7 +128,7 @@ pub enum FetchError {
         found: String,
     },
     /// The release can't be compared.
-    #[error("{source_name}: '{tag}' names no version, so nobody can tell whether it is newer")]
+    #[error("{source_name}: '{tag}' can't be compared with that version, so nobody can tell whether it is newer")]
     Unordered {
         /// The source.
         source_name: String,
@@ -267,7 +267,8 @@ pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
     if let Some(floor) = &request.newer_than {
         let newest =
             releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
-        releases.retain(|release| release.tag.as_ref().and_then(Tag::version).is_some_and(|version| version > floor));
+        let newer = |tag: &Tag| tag.version().and_then(|version| version.is_newer_than(floor)) == Some(true);
+        releases.retain(|release| release.tag.as_ref().is_some_and(newer));
         if releases.is_empty() {
             let found = newest.unwrap_or_else(|| "there is no release".to_owned());
             return Err(FetchError::NothingNewer { source_name: request.source.spelling().to_owned(), found });
@@ -284,9 +285,9 @@ fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {
     let Some(floor) = &request.newer_than else { return Ok(()) };
     let source_name = request.source.spelling().to_owned();
     let tag = release.tag.as_ref().map_or("a file without a version", Tag::as_str).to_owned();
-    match release.tag.as_ref().and_then(Tag::version) {
-        Some(version) if version > floor => Ok(()),
-        Some(_) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
+    match release.tag.as_ref().and_then(Tag::version).and_then(|version| version.is_newer_than(floor)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
         None => Err(FetchError::Unordered { source_name, tag }),
     }
 }
