@@ -6,6 +6,8 @@ pub mod duration;
 pub mod elf;
 pub mod exit;
 pub mod filecaps;
+pub mod github;
+pub mod index;
 pub mod member;
 pub mod minisign;
 pub mod name;
