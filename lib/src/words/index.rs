@@ -53,6 +53,9 @@ pub enum NotAnIndex {
     /// A checksum list without a name that fits.
     #[error("no name in this checksum list has the form '{0}'")]
     NoName(String),
+    /// Too many bytes.
+    #[error("it is larger than 4M")]
+    Large,
     /// Too many versions.
     #[error("it has more than 50000 versions")]
     Long,

@@ -1,6 +1,7 @@
 //! fetch: a release's assets to a folder, each whole or not at all, with a record of where it came from.
 
 mod choose;
+mod list;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,17 +11,20 @@ use fs_err as fs;
 use serde_json::{Value, json};
 
 use super::origin::Origin;
-use super::source::{Asset, Place, Release, Source, SourceError, plain};
+use super::source::{Asking, Asset, Place, Release, Source, SourceError, Wanted, plain};
 use crate::sys::landing::{Landed, Landing, sweep};
+use crate::sys::net::url::Url;
 use crate::sys::net::{Net, NetError, Policy};
 use crate::sys::say::Say;
 use crate::sys::{Host, durable};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::pattern::Pattern;
-use crate::words::release::{AssetName, BadName, Channel, Tag, Version, is_prerelease, newest_first};
+use crate::words::release::{AssetName, BadName, Channel, Tag, Version};
 use crate::words::size::Size;
 use crate::words::target::Target;
+
+pub use list::{columns, list, listed, table};
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -94,22 +98,6 @@ impl Fetched {
     }
 }
 
-/// The fields of the `--json` answer of `fetch --list`.
-#[must_use]
-pub fn listed(request: &Request, releases: &[Release]) -> Value {
-    let release = |release: &Release| {
-        let assets = release.assets.iter().flatten().map(|asset| asset.name.as_str());
-        json!({
-            "tag": release.tag.as_ref().map(Tag::as_str),
-            "version": release.tag.as_ref().map(Tag::version_text),
-            "prerelease": is_prerelease(release),
-            "published": release.published,
-            "assets": assets.collect::<Vec<_>>(),
-        })
-    };
-    json!({ "source": request.source.spelling(), "releases": releases.iter().map(release).collect::<Vec<_>>() })
-}
-
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -119,6 +107,16 @@ pub enum FetchError {
     /// The network failed.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// A file is not there, and whether it will be nobody could say.
+    #[error(
+        "{url}: not found (404); whether it is still being published, only the API can tell, and that fails: {why}"
+    )]
+    Unexplained {
+        /// Where it was looked for.
+        url: Url,
+        /// Why the API gave no answer.
+        why: Box<NetError>,
+    },
     /// The release is not newer than asked for.
     #[error("{source_name}: nothing newer: {found}")]
     NothingNewer {
@@ -204,6 +202,7 @@ impl Coded for FetchError {
         match self {
             Self::Source(e) => e.exit(),
             Self::Net(e) => e.exit(),
+            Self::Unexplained { why, .. } => why.exit(),
             Self::NothingNewer { .. } | Self::NoAsset { .. } | Self::Several { .. } => Exit::No,
             Self::Publishing { .. } => Exit::NotNow,
             Self::Unordered { .. }
@@ -221,10 +220,41 @@ enum Got {
     New(File, Landed),
 }
 
+impl Request {
+    fn wanted(&self, asking: Asking) -> Wanted<'_> {
+        Wanted {
+            channel: self.channel,
+            target: &self.target,
+            assets: &self.assets,
+            sidecars: &self.sidecars,
+            newer_than: self.newer_than.as_ref(),
+            asking,
+        }
+    }
+}
+
 /// Fetches what is asked for. Nothing has its final name before everything is whole and on disk.
+///
+/// What is not where it was assumed is asked for again of whoever can tell why: not yet, not for this host, or not at all.
 pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
     let net = Net::open(request.policy.clone())?;
-    let release = request.source.release(request.channel, &request.target, &net, say)?;
+    let release = request.source.release(&request.wanted(Asking::Any), &net, say)?;
+    let assumed = release.assumed;
+    match take(host, release, request, &net, say) {
+        Err(FetchError::Net(NetError::NotFound(url))) if assumed => {
+            say.detail(format_args!("{url}: not found (404); the API is asked why"));
+            let release = request.source.release(&request.wanted(Asking::All), &net, say).map_err(|e| match e {
+                SourceError::Net(why) => FetchError::Unexplained { url, why: Box::new(why) },
+                e => e.into(),
+            })?;
+            take(host, release, request, &net, say)
+        }
+        taken => taken,
+    }
+}
+
+/// Takes from `release` what is asked for.
+fn take(host: &Host, release: Release, request: &Request, net: &Net, say: &Say) -> Result<Fetched, FetchError> {
     exceeds(&release, request)?;
     let chosen = choose::choose(&release, request, say)?;
     let dir = request.into.clone().unwrap_or_else(|| {
@@ -239,7 +269,7 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
     sweep(&dir).map_err(at(&dir))?;
 
     let wanted = chosen.assets.iter().chain(&chosen.sidecars);
-    let got = wanted.map(|(name, asset)| receive(&dir, name, asset, request, &net, say));
+    let got = wanted.map(|(name, asset)| receive(&dir, name, asset, request, net, say));
     let mut files = Vec::new();
     for got in got.collect::<Result<Vec<_>, _>>()? {
         let file = match got {
@@ -257,28 +287,6 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
         write_record(&record, file, &release, request).map_err(at(&record))?;
     }
     Ok(Fetched { tag: release.tag, assets: files, sidecars })
-}
-
-/// Every release that the request admits, the highest version first.
-pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
-    let net = Net::open(request.policy.clone())?;
-    let mut releases = request.source.releases(request.channel, &net, say)?;
-    newest_first(&mut releases);
-    if let Some(floor) = &request.newer_than {
-        let newest =
-            releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
-        let newer = |tag: &Tag| tag.version().and_then(|version| version.is_newer_than(floor)) == Some(true);
-        releases.retain(|release| release.tag.as_ref().is_some_and(newer));
-        if releases.is_empty() {
-            let found = newest.unwrap_or_else(|| "there is no release".to_owned());
-            return Err(FetchError::NothingNewer { source_name: request.source.spelling().to_owned(), found });
-        }
-    }
-    if releases.is_empty() {
-        let what = "no release there, or only pre-releases (see --pre)".to_owned();
-        return Err(SourceError::NoRelease { spelling: request.source.spelling().to_owned(), what }.into());
-    }
-    Ok(releases)
 }
 
 fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {

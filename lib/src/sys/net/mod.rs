@@ -4,6 +4,7 @@
 //! hop is looked at here: never from https to http, and no secret to another origin.
 
 mod error;
+mod page;
 mod proxy;
 mod surplus;
 pub mod url;
@@ -176,17 +177,7 @@ impl Net {
 
     /// A small document, whole and in memory, at most `cap` bytes.
     pub fn document(&self, ask: &Ask, cap: Size, say: &Say) -> Result<Vec<u8>, NetError> {
-        self.retried(say, || {
-            let Answer { url, response, .. } = self.get(ask, say)?;
-            let mut bytes = Vec::new();
-            let reader = response.into_body().into_reader();
-            let read = reader.take(cap.0.saturating_add(1)).read_to_end(&mut bytes);
-            read.map_err(|e| self.broken(&url, bytes.len() as u64, None, e))?;
-            if bytes.len() as u64 > cap.0 {
-                return Err(NetError::TooLarge { url, cap });
-            }
-            Ok(bytes)
-        })
+        Ok(self.page(ask, cap, say)?.bytes)
     }
 
     /// Puts a whole file into `landing`, at most `cap` bytes, and of just `size` bytes when that is known from elsewhere.
