@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use upswap::steps::artifact::evidence::{Evidence, Proven};
-use upswap::steps::artifact::{extract, origin, source};
+use upswap::steps::artifact::evidence::{Evidence, Given, Proven, Subject};
+use upswap::steps::artifact::{extract, origin};
 use upswap::steps::generation::stage;
 use upswap::sys::Host;
 use upswap::sys::net::{Header, url};
@@ -19,6 +19,7 @@ use upswap::words::acl;
 use upswap::words::digest::Digest;
 use upswap::words::duration::Span;
 use upswap::words::elf::{Machine, Program};
+use upswap::words::github;
 use upswap::words::filecaps::{FileCaps, save};
 use upswap::words::member::{self, Wanted};
 use upswap::words::minisign::{Key, Signature};
@@ -112,8 +113,9 @@ pub fn proven(bytes: &[u8]) -> Result<Proven, Box<dyn std::error::Error>> {
     let mut copy = tempfile::tempfile_in(scratch())?;
     copy.write_all(bytes)?;
     copy.rewind()?;
-    let evidence = Evidence::given(None, Some(Digest::of(bytes)), None, None)?;
-    Ok(evidence.judge()?.prove(Path::new("a"), OsStr::new("a"), copy)?.0)
+    let evidence = Evidence::given(Given { sha256: Some(Digest::of(bytes)), ..Given::default() })?;
+    let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
+    Ok(evidence.judge(&Host::below(scratch()))?.prove(subject, copy)?.0)
 }
 
 /// A folder for files without a name: `UPSWAP_SCRATCH`, which fuzz/run puts into memory, or one below `target`.
@@ -129,7 +131,7 @@ fn scratch() -> &'static Path {
 
 fn elf(bytes: &[u8]) {
     if let Ok(program) = Program::read(Cursor::new(bytes)) {
-        let _ = (program.newest_glibc(), program.machine.to_string());
+        let _ = (program.newest_like("GLIBC_2.0"), program.machine.to_string());
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = text.parse::<Machine>();
@@ -230,19 +232,14 @@ fn proof(bytes: &[u8]) {
     }
 }
 
-/// A page of GitHub's list of releases, and a single one.
+/// A page of GitHub's list of releases, or a single one.
 fn release_json(bytes: &[u8]) {
-    let Ok(github) = source::github::GitHub::parse("runestack/rune", Vec::new()) else { return };
-    let Ok(releases) = github.releases_in(bytes) else { return };
-    let selectors = [Selector::Latest, Selector::Prefix(vec![1]), Selector::Exact("v1.0.0".to_owned())];
-    for selector in selectors {
-        if let Some(picked) = selector.pick(&releases, Channel::Stable) {
-            assert!(!upswap::words::release::is_prerelease(picked) || matches!(selector, Selector::Exact(_)));
-        }
-    }
+    let _ = github::release(bytes);
+    let Ok(releases) = github::releases(bytes) else { return };
     let target = Target::native(Libc::Gnu);
     for release in &releases {
-        let names: Vec<&str> = release.assets.iter().flatten().map(|asset| asset.name.as_str()).collect();
+        assert!(!release.tag.chars().any(|c| c.is_whitespace() || c.is_control()));
+        let names: Vec<&str> = release.assets.iter().map(|asset| asset.name.as_str()).collect();
         let _ = target.choose(&names);
         for name in names {
             if let Ok(name) = name.parse::<AssetName>() {
@@ -304,10 +301,11 @@ fn span_size_mode(bytes: &[u8]) {
 fn sums(bytes: &[u8]) {
     let (name, list) = first_line(bytes);
     let Ok(sums) = Sums::parse(list) else { return };
-    if let Ok(digest) = sums.digest_of(OsStr::from_bytes(name)) {
-        let listed = list.to_ascii_lowercase();
-        let digest = digest.to_string();
-        assert!(listed.windows(digest.len()).any(|part| part == digest.as_bytes()), "the list holds the digest");
+    let Ok(listed) = sums.digests_of(OsStr::from_bytes(name), OsStr::new("SHA256SUMS")) else { return };
+    let text = list.to_ascii_lowercase();
+    let digests = [listed.sha256.map(|digest| digest.to_string()), listed.sha512.map(|digest| digest.to_string())];
+    for digest in digests.into_iter().flatten() {
+        assert!(text.windows(digest.len()).any(|part| part == digest.as_bytes()), "the list holds the digest");
     }
 }
 

@@ -338,17 +338,6 @@ pub fn platforms(entries: &[Descriptor]) -> String {
     if all.is_empty() { "none that is named".to_owned() } else { all.join(", ") }
 }
 
-/// Where a list goes on: the target of `rel="next"` in a `Link:` header (RFC 8288).
-#[must_use]
-pub fn next_page(link: &str) -> Option<&str> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = |parameter: &str| {
-        let value = parameter.trim().strip_prefix("rel=");
-        value.is_some_and(|value| value.trim_matches('"') == "next")
-    };
-    parameters.split([';', ',']).any(is_next).then_some(target)
-}
-
 /// What a registry wants before it answers, from its `WWW-Authenticate:` headers (RFC 9110, section 11.6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
@@ -602,10 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_challenges_are_read_as_registries_write_them() {
-        assert_eq!(next_page("</v2/r/tags/list?last=b&n=2>; rel=\"next\""), Some("/v2/r/tags/list?last=b&n=2"));
-        assert_eq!(next_page("</x>; rel=prev"), None);
-        assert_eq!(next_page("nonsense"), None);
+    fn challenges_are_read_as_registries_write_them() {
         let bearer = |realm: &str, service: Option<&str>| {
             Some(Challenge::Bearer { realm: realm.into(), service: service.map(Into::into) })
         };
@@ -665,7 +651,6 @@ mod tests {
             let _ = Reference::parse(&format!("//h/{text}"));
             let _ = Challenge::read(&text);
             let _ = Challenge::read(&format!("Bearer {text}"));
-            let _ = next_page(&text);
             let _ = Manifest::parse(&bytes);
         }
 

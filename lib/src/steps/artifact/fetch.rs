@@ -2,6 +2,7 @@
 
 mod choose;
 mod image;
+mod list;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,18 +13,21 @@ use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
 use super::origin::Origin;
-use super::source::{Asset, Place, Release, Source, SourceError, plain};
+use super::source::{Asking, Asset, Place, Release, Source, SourceError, Wanted, plain};
 use crate::sys::landing::{Landed, Landing, sweep};
+use crate::sys::net::url::Url;
 use crate::sys::net::{Net, NetError, Policy};
 use crate::sys::say::Say;
 use crate::sys::{Host, durable, trust};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::pattern::Pattern;
-use crate::words::release::{AssetName, BadName, Channel, Tag, Version, is_prerelease, newest_first};
+use crate::words::release::{AssetName, BadName, Channel, Tag, Version};
 use crate::words::size::Size;
 use crate::words::target::Target;
 use image::ImageError;
+
+pub use list::{columns, list, listed, table};
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -97,22 +101,6 @@ impl Fetched {
     }
 }
 
-/// The fields of the `--json` answer of `fetch --list`.
-#[must_use]
-pub fn listed(request: &Request, releases: &[Release]) -> Value {
-    let release = |release: &Release| {
-        let assets = release.assets.iter().flatten().map(|asset| asset.name.as_str());
-        json!({
-            "tag": release.tag.as_ref().map(Tag::as_str),
-            "version": release.tag.as_ref().map(Tag::version_text),
-            "prerelease": is_prerelease(release),
-            "published": release.published,
-            "assets": assets.collect::<Vec<_>>(),
-        })
-    };
-    json!({ "source": request.source.spelling(), "releases": releases.iter().map(release).collect::<Vec<_>>() })
-}
-
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -122,6 +110,16 @@ pub enum FetchError {
     /// The network failed.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// A file is not there, and whether it will be nobody could say.
+    #[error(
+        "{url}: not found (404); whether it is still being published, only the API can tell, and that fails: {why}"
+    )]
+    Unexplained {
+        /// Where it was looked for.
+        url: Url,
+        /// Why the API gave no answer.
+        why: Box<NetError>,
+    },
     /// The release is not newer than asked for.
     #[error("{source_name}: nothing newer: {found}")]
     NothingNewer {
@@ -131,7 +129,7 @@ pub enum FetchError {
         found: String,
     },
     /// The release can't be compared.
-    #[error("{source_name}: '{tag}' names no version, so nobody can tell whether it is newer")]
+    #[error("{source_name}: '{tag}' can't be compared with that version, so nobody can tell whether it is newer")]
     Unordered {
         /// The source.
         source_name: String,
@@ -211,6 +209,7 @@ impl Coded for FetchError {
             Self::Source(e) => e.exit(),
             Self::Net(e) => e.exit(),
             Self::Image(e) => e.exit(),
+            Self::Unexplained { why, .. } => why.exit(),
             Self::NothingNewer { .. } | Self::NoAsset { .. } | Self::Several { .. } => Exit::No,
             Self::Publishing { .. } => Exit::NotNow,
             Self::Unordered { .. }
@@ -237,12 +236,43 @@ impl Got {
     }
 }
 
+impl Request {
+    fn wanted(&self, asking: Asking) -> Wanted<'_> {
+        Wanted {
+            channel: self.channel,
+            target: &self.target,
+            assets: &self.assets,
+            sidecars: &self.sidecars,
+            newer_than: self.newer_than.as_ref(),
+            asking,
+        }
+    }
+}
+
 /// Fetches what is asked for. Nothing has its final name before everything is whole and on disk.
+///
+/// What is not where it was assumed is asked for again of whoever can tell why: not yet, not for this host, or not at all.
 pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
     let net = Net::open(request.policy.clone())?;
-    let mut release = request.source.release(request.channel, &request.target, &net, say)?;
+    let release = request.source.release(&request.wanted(Asking::Any), &net, say)?;
+    let assumed = release.assumed;
+    match take(host, release, request, &net, say) {
+        Err(FetchError::Net(NetError::NotFound(url))) if assumed => {
+            say.detail(format_args!("{url}: not found (404); the API is asked why"));
+            let release = request.source.release(&request.wanted(Asking::All), &net, say).map_err(|e| match e {
+                SourceError::Net(why) => FetchError::Unexplained { url, why: Box::new(why) },
+                e => e.into(),
+            })?;
+            take(host, release, request, &net, say)
+        }
+        taken => taken,
+    }
+}
+
+/// Takes from `release` what is asked for.
+fn take(host: &Host, mut release: Release, request: &Request, net: &Net, say: &Say) -> Result<Fetched, FetchError> {
     exceeds(&release, request)?;
-    request.source.build(host, &mut release, &request.target, &net, say)?;
+    request.source.build(host, &mut release, &request.target, net, say)?;
     let chosen = choose::choose(&release, request, say)?;
     let dir = request.into.clone().unwrap_or_else(|| {
         let version = release.tag.as_ref().map_or("unversioned".to_owned(), |tag| plain(tag.as_str()));
@@ -257,7 +287,7 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
     sweep(&dir).map_err(at(&dir))?;
 
     let wanted: Vec<_> = chosen.assets.iter().chain(&chosen.sidecars).collect();
-    let mut of_image = image::unpack(host, &dir, &wanted, request, &net, say)?.into_iter();
+    let mut of_image = image::unpack(host, &dir, &wanted, request, net, say)?.into_iter();
     let mut received: Vec<Got> = Vec::new();
     for (name, asset) in wanted {
         let got = match &asset.place {
@@ -265,7 +295,7 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
                 of_image.next().ok_or_else(|| at(&dir.join(name.as_str()))(io::ErrorKind::NotFound.into()))
             }
             Place::Written(from) => write_list(&dir, name, from, &received, say),
-            _ => receive(host, &dir, name, asset, request, &net, say),
+            _ => receive(host, &dir, name, asset, request, net, say),
         };
         match got {
             Ok(got) => received.push(got),
@@ -318,34 +348,13 @@ fn is_safe(host: &Host, dir: &Path, request: &Request, say: &Say) -> io::Result<
     }
 }
 
-/// Every release that the request admits, the highest version first.
-pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
-    let net = Net::open(request.policy.clone())?;
-    let mut releases = request.source.releases(request.channel, &net, say)?;
-    newest_first(&mut releases);
-    if let Some(floor) = &request.newer_than {
-        let newest =
-            releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
-        releases.retain(|release| release.tag.as_ref().and_then(Tag::version).is_some_and(|version| version > floor));
-        if releases.is_empty() {
-            let found = newest.unwrap_or_else(|| "there is no release".to_owned());
-            return Err(FetchError::NothingNewer { source_name: request.source.spelling().to_owned(), found });
-        }
-    }
-    if releases.is_empty() {
-        let what = "no release there, or only pre-releases (see --pre)".to_owned();
-        return Err(SourceError::NoRelease { spelling: request.source.spelling().to_owned(), what }.into());
-    }
-    Ok(releases)
-}
-
 fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {
     let Some(floor) = &request.newer_than else { return Ok(()) };
     let source_name = request.source.spelling().to_owned();
     let tag = release.tag.as_ref().map_or("a file without a version", Tag::as_str).to_owned();
-    match release.tag.as_ref().and_then(Tag::version) {
-        Some(version) if version > floor => Ok(()),
-        Some(_) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
+    match release.tag.as_ref().and_then(Tag::version).and_then(|version| version.is_newer_than(floor)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
         None => Err(FetchError::Unordered { source_name, tag }),
     }
 }

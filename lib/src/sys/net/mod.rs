@@ -5,6 +5,7 @@
 
 mod answer;
 mod error;
+mod page;
 mod proxy;
 mod save;
 mod surplus;
@@ -13,7 +14,7 @@ pub mod url;
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use ureq::{Agent, Body, Timeout};
 
 pub use answer::moment;
 pub use error::NetError;
+pub use page::Page;
 use proxy::{Proxies, Via};
 use surplus::Surplus;
 use url::Url;
@@ -162,6 +164,12 @@ struct Answer {
     response: Response<Body>,
 }
 
+/// Where one request led.
+enum Hop {
+    Content(Answer),
+    Redirect(Url),
+}
+
 impl Net {
     /// The network under `policy`; the time for everything starts now.
     pub fn open(policy: Policy) -> Result<Self, NetError> {
@@ -203,59 +211,51 @@ impl Net {
 
     /// A small document, whole and in memory, at most `cap` bytes.
     pub fn document(&self, ask: &Ask, cap: Size, say: &Say) -> Result<Vec<u8>, NetError> {
-        self.page(ask, cap, say).map(|(bytes, _)| bytes)
-    }
-
-    /// The same, and its `Link:` header (RFC 8288), which says where a list goes on.
-    pub fn page(&self, ask: &Ask, cap: Size, say: &Say) -> Result<(Vec<u8>, Option<String>), NetError> {
-        self.retried(say, || {
-            let Answer { url, response, .. } = self.get(ask, None, say)?;
-            let link = response.headers().get(header::LINK).and_then(|link| link.to_str().ok()).map(str::to_owned);
-            let mut bytes = Vec::new();
-            let reader = response.into_body().into_reader();
-            let read = reader.take(cap.0.saturating_add(1)).read_to_end(&mut bytes);
-            read.map_err(|e| self.broken(&url, bytes.len() as u64, None, e))?;
-            if bytes.len() as u64 > cap.0 {
-                return Err(NetError::TooLarge { url, cap });
-            }
-            Ok((bytes, link))
-        })
+        Ok(self.page(ask, cap, say)?.bytes)
     }
 
     /// Follows redirects to an answer with content. With the validator of a part and its length the rest is asked for: the
     /// answer is then 206 or 416, or 200 where the server has another state of the file or can't serve parts.
     fn get(&self, ask: &Ask, rest: Option<(&str, u64)>, say: &Say) -> Result<Answer, NetError> {
         let mut url = ask.url.clone();
-        if !url.is_secure() && self.policy.plain_http == PlainHttp::Refused {
-            return Err(NetError::PlainHttp(url));
-        }
         for _ in 0..=REDIRECTS {
-            if !self.policy.admits(&url) {
-                return Err(NetError::Host(url));
-            }
-            let via = self.proxies.via(&url)?;
-            match &via {
-                Some(via) => say.detail(format_args!("GET {url} by the proxy {via}")),
-                None => say.detail(format_args!("GET {url}")),
-            }
-            let response = self.call(ask, &url, rest, via.as_ref())?;
-            let status = response.status().as_u16();
-            match (status, response.headers().get(header::LOCATION)) {
-                (301 | 302 | 303 | 307 | 308, Some(location)) => {
-                    let location = String::from_utf8_lossy(location.as_bytes());
-                    let to = url.join(&location).map_err(|why| NetError::Redirect { from: url.clone(), why })?;
-                    if url.is_secure() && !to.is_secure() {
-                        return Err(NetError::Downgrade { from: url, to });
-                    }
-                    url = to;
-                }
-                (200, _) => return Ok(Answer { url, via, response }),
-                (206 | 416, _) if rest.is_some() => return Ok(Answer { url, via, response }),
-                (407, _) if via.is_some() => return Err(proxy::refused(url, status)),
-                _ => return Err(answer::refusal(url, status, response.headers())),
+            match self.hop(ask, url, rest, say)? {
+                Hop::Content(answer) => return Ok(answer),
+                Hop::Redirect(to) => url = to,
             }
         }
         Err(NetError::Redirects(ask.url.clone()))
+    }
+
+    /// Asks at `url`, the address of `ask` or where that has sent us.
+    fn hop(&self, ask: &Ask, url: Url, rest: Option<(&str, u64)>, say: &Say) -> Result<Hop, NetError> {
+        if !ask.url.is_secure() && self.policy.plain_http == PlainHttp::Refused {
+            return Err(NetError::PlainHttp(ask.url.clone()));
+        }
+        if !self.policy.admits(&url) {
+            return Err(NetError::Host(url));
+        }
+        let via = self.proxies.via(&url)?;
+        match &via {
+            Some(via) => say.detail(format_args!("GET {url} by the proxy {via}")),
+            None => say.detail(format_args!("GET {url}")),
+        }
+        let response = self.call(ask, &url, rest, via.as_ref())?;
+        let status = response.status().as_u16();
+        match (status, response.headers().get(header::LOCATION)) {
+            (301 | 302 | 303 | 307 | 308, Some(location)) => {
+                let location = String::from_utf8_lossy(location.as_bytes());
+                let to = url.join(&location).map_err(|why| NetError::Redirect { from: url.clone(), why })?;
+                if url.is_secure() && !to.is_secure() {
+                    return Err(NetError::Downgrade { from: url, to });
+                }
+                Ok(Hop::Redirect(to))
+            }
+            (200, _) => Ok(Hop::Content(Answer { url, via, response })),
+            (206 | 416, _) if rest.is_some() => Ok(Hop::Content(Answer { url, via, response })),
+            (407, _) if via.is_some() => Err(proxy::refused(url, status)),
+            _ => Err(answer::refusal(url, status, response.headers())),
+        }
     }
 
     /// One request, to `url` itself or to the proxy in front of it.

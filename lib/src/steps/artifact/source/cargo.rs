@@ -167,7 +167,7 @@ impl Cargo {
             }
             selector => self.newest(spelling, selector, policy, say)?,
         };
-        Ok(Release { tag: Some(Tag::new(version)), marked_pre: false, published: None, named: None, assets: None })
+        Ok(Release { tag: Some(Tag::new(version)), ..Release::default() })
     }
 
     /// The newest version that `selector` admits, by `cargo info`.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Asset, Place, Release, SourceError, nothing_picked};
 use crate::sys::intake;
 use crate::sys::net::url::{Url, encode};
-use crate::sys::net::{Ask, Header, Net, NetError, PlainHttp};
+use crate::sys::net::{Page, Ask, Header, Net, NetError, PlainHttp};
 use crate::sys::say::Say;
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
@@ -224,13 +224,7 @@ impl Registry {
         let version = content.version.clone().filter(|_| tag.is_none());
         let assets = client.assets(&content, &format!("oci:{}@sha256:{digest}", self.name()))?;
         say.detail(format_args!("oci:{}: its manifest is sha256:{digest}", self.name()));
-        Ok(Release {
-            tag: tag.or(version).map(Tag::new),
-            marked_pre: false,
-            published: None,
-            named: None,
-            assets: Some(assets),
-        })
+        Ok(Release { tag: tag.or(version).map(Tag::new), assets: Some(assets), ..Release::default() })
     }
 
     /// Every tag as a release, but those that are signatures and their kind.
@@ -305,7 +299,7 @@ fn shortened(names: &[String]) -> String {
 
 /// A release of which only the tag is known.
 fn bare(tag: &str) -> Release {
-    Release { tag: Some(Tag::new(tag)), marked_pre: false, published: None, named: None, assets: None }
+    Release { tag: Some(Tag::new(tag)), ..Release::default() }
 }
 
 /// One repository, asked by one run.
@@ -324,7 +318,7 @@ impl Client<'_> {
     fn manifest(&mut self, tag: &str) -> Result<Option<Vec<u8>>, SourceError> {
         let url = self.url(&format!("/manifests/{tag}"))?;
         match self.get(&url, MANIFESTS, MANIFEST_MAX) {
-            Ok((bytes, _)) => Ok(Some(bytes)),
+            Ok(page) => Ok(Some(page.bytes)),
             Err(SourceError::Net(NetError::NotFound(_))) => Ok(None),
             Err(e) => Err(e),
         }
@@ -407,7 +401,7 @@ impl Client<'_> {
         let mut tags = Vec::new();
         let mut url = self.url(&format!("/tags/list?n={PAGE}"))?;
         for _ in 0..PAGES {
-            let (bytes, link) = self.get(&url, "application/json", ANSWER_MAX).map_err(|e| match e {
+            let Page { bytes, next } = self.get(&url, "application/json", ANSWER_MAX).map_err(|e| match e {
                 SourceError::Net(NetError::NotFound(_)) => {
                     SourceError::NoRelease { spelling: spelling.to_owned(), what: "no such repository".into() }
                 }
@@ -418,8 +412,8 @@ impl Client<'_> {
             // What is no tag can be no part of an address either.
             let page = page.tags.unwrap_or_default().into_iter();
             tags.extend(page.filter(|tag| oci::is_tag(tag) && !oci::is_attachment(tag)));
-            let Some(next) = link.as_deref().and_then(oci::next_page) else { return Ok(tags) };
-            let next = url.join(next).map_err(NetError::from)?;
+            let Some(next) = next else { return Ok(tags) };
+            let next = url.join(&next).map_err(NetError::from)?;
             if !next.same_origin(&self.base) {
                 return Err(wrong(format!("it goes on at {next}, another host")).into());
             }
@@ -429,7 +423,7 @@ impl Client<'_> {
     }
 
     /// Asks, and once more with what lets us in, if the registry itself wants that.
-    fn get(&mut self, url: &Url, accept: &'static str, cap: Size) -> Result<(Vec<u8>, Option<String>), SourceError> {
+    fn get(&mut self, url: &Url, accept: &'static str, cap: Size) -> Result<Page, SourceError> {
         let ask = |headers| Ask { url: url.clone(), accept, headers };
         let (at, wants) = match self.net.page(&ask(self.headers()), cap, self.say) {
             Err(NetError::Denied { url: at, status: 401, wants }) if self.pass.is_none() => (at, wants),
