@@ -122,9 +122,11 @@ $(DENY):
 	@CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny
 
-bench: build ## Compare swapbin with what it replaces, on this machine
+bench: build ## Compare the tools with what they replace, on this machine (some minutes)
 	@scripts/deps test
+	@$(CARGO) build --release --locked --package upswap-material --bin file-server --bin measured
 	@benches/swap $(built)
+	@benches/artifact $(built)
 
 man: rust ## Write the tools' man pages again from their --help
 	@scripts/deps build

@@ -117,7 +117,10 @@ pub const VERIFY: Members = &[(
             "files[].proven[].signer",
             "Who signed: minisign:NUMBER, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY; null for a list and a digest.",
         ),
-        ("files[].proven[].principals", "The principals that the trusted file gives an SSH key to, a pattern list for each of its lines; empty for others."),
+        (
+            "files[].proven[].principals",
+            "The principals that the trusted file gives an SSH key to, a pattern list for each of its lines; empty for others.",
+        ),
         (
             "files[].proven[].signed_at",
             "When it was signed, in seconds since 1970-01-01 UTC; null when the signature does not cover a time.",

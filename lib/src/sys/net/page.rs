@@ -63,7 +63,10 @@ mod tests {
     fn a_link_to_the_next_page_is_found() {
         for (link, to) in [
             (r#"<https://h/?page=2>; rel="next", <https://h/?page=9>; rel="last""#, Some("https://h/?page=2")),
-            (r#"<https://h/?page=1>; rel="prev",<https://h/?page=3>; title="x"; rel="next last""#, Some("https://h/?page=3")),
+            (
+                r#"<https://h/?page=1>; rel="prev",<https://h/?page=3>; title="x"; rel="next last""#,
+                Some("https://h/?page=3"),
+            ),
             ("<https://h/?page=2>; rel=next", Some("https://h/?page=2")),
             (r#"<https://h/?page=1>; rel="prev first""#, None),
             (r#"<https://h/?rel="next">"#, None),

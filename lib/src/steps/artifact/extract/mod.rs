@@ -27,6 +27,9 @@ const ZSTD_WINDOW: u32 = 27;
 /// The most memory that an xz stream may ask for, in bytes; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 
+/// How much of the archive is read at once, in bytes.
+const PIECE: usize = 128 * 1024;
+
 /// Why nothing was taken from an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -112,8 +115,11 @@ pub fn contents(host: &Host, asset: &mut Proven, name: &OsStr, wanted: &[Wanted]
             Ok(())
         }
         Format::Zip => zip::scan(file, &mut sieve),
-        Format::Tar => tar::scan(BufReader::new(file), &mut sieve),
-        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::new(file)), &mut sieve),
+        Format::Tar => tar::scan(BufReader::with_capacity(PIECE, file), &mut sieve),
+        Format::Gzip => {
+            let packed = BufReader::with_capacity(PIECE, file);
+            tar::scan(flate2::bufread::MultiGzDecoder::new(packed), &mut sieve)
+        }
         Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, &mut sieve)),
         Format::Xz => xz(file).and_then(|stream| tar::scan(stream, &mut sieve)),
     };
@@ -261,8 +267,8 @@ impl Sieve<'_> {
         }
         let mut copy = intake::unnamed(self.host).map_err(Trouble::Io)?;
         let mut bytes = Source { inner: bytes, failed: None };
-        match intake::copy_at_most(&mut bytes, &mut copy, MEMBER) {
-            Ok(copied) if copied == size => Proven::part_of(self.asset, copy).map_err(Trouble::Io),
+        match intake::copy_hashed(&mut bytes, &mut copy, MEMBER) {
+            Ok((digest, copied)) if copied == size => Ok(Proven::part_of(self.asset, copy, (digest, copied))),
             Ok(_) => Err(Trouble::refused(format!("member '{shown}' does not have the size it claims"))),
             Err(e) => match bytes.failed {
                 Some(failed) => Err(Trouble::reading(&failed)),
@@ -361,7 +367,7 @@ fn zstd(file: &mut File) -> Result<impl Read + use<'_>, Trouble> {
 fn xz(file: &mut File) -> Result<impl Read + use<'_>, Trouble> {
     let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
         .map_err(|e| Trouble::reading(&e.into()))?;
-    Ok(liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream))
+    Ok(liblzma::bufread::XzDecoder::new_stream(BufReader::with_capacity(PIECE, file), stream))
 }
 
 /// True when `file` is an archive that could be extracted from.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Asset, Place, Release, SourceError, nothing_picked};
 use crate::sys::intake;
 use crate::sys::net::url::{Url, encode};
-use crate::sys::net::{Page, Ask, Header, Net, NetError, PlainHttp};
+use crate::sys::net::{Ask, Header, Net, NetError, Page, PlainHttp};
 use crate::sys::say::Say;
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
