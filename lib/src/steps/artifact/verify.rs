@@ -309,6 +309,8 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
         schema: Origin::SCHEMA,
         source: if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() },
         version: None,
+        prerelease: false,
+        published: None,
         asset: name.to_string_lossy().into_owned(),
         digest: verdict.digest,
         time: time(),
