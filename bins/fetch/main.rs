@@ -46,10 +46,8 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
         if !args.null && std::io::stdout().is_terminal() {
             return Ok(answer.text(fetch::table(&releases, &request)));
         }
-        let line = |release: &Release| match args.long {
-            true => fetch::columns(release, &request),
-            false => release.tag.as_ref().map(Tag::to_string).unwrap_or_default(),
-        };
+        let tag = |release: &Release| release.tag.as_ref().map(Tag::to_string).unwrap_or_default();
+        let line = |release: &Release| if args.long { fetch::columns(release, &request) } else { tag(release) };
         return Ok(releases.iter().fold(answer, |answer, release| answer.record(line(release), end)));
     }
     let fetched = fetch::fetch(&host, &request, say)?;

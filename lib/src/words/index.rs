@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_as_long_as_a_document_is_read() {
+        let digest = "83df6a94e8692155862f85c96e7a1d5fc87f1cd0123656ca387eae6ad45efd36";
+        // Names that fit up to their last byte, as many as a document has room for.
+        let line = |n: u32| {
+            [digest, &format!("  1.{n}/x-1.{n}.tg"), if n.is_multiple_of(2) { "z" } else { "a" }, "\n"].concat()
+        };
+        let list = (0..30_000).map(line).collect::<Vec<_>>().concat();
+        assert_eq!(tags(&list, &["{version}/x-{version}.tgz", "x-{version}.tgz"]).unwrap().len(), 15_000);
+    }
+
+    #[test]
     fn json_of_many_forms_is_an_index() {
         for document in [
             r#"["v1.0.0","v1.1.0"]"#,

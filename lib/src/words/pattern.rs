@@ -126,9 +126,20 @@ impl Pattern {
         let parts = self.fill(Values { tag: None, target });
         let before: String = parts.iter().map_while(Option::as_deref).collect();
         let rest = name.strip_prefix(before.as_str()).filter(|_| self.names_a_version() && !self.has_star())?;
-        // A name has at most 255 bytes, and so few places where the version may end.
+        let after: String = parts
+            .iter()
+            .rposition(Option::is_none)
+            .and_then(|at| parts.get(at + 1..))?
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
+        let rest = rest.strip_suffix(after.as_str())?;
+        // Where one place alone is open, all of the rest stands there. Else it may end anywhere in a name of at most 255 bytes.
+        let one = parts.iter().filter(|part| part.is_none()).count() == 1;
         let ends = rest.char_indices().take(255).map(|(at, c)| at + c.len_utf8());
-        let candidates = ends.filter_map(|end| rest.get(..end)).flat_map(|text| [text.to_owned(), format!("v{text}")]);
+        let candidates = ends.filter(|end| !one || *end == rest.len()).filter_map(|end| rest.get(..end));
+        let candidates = candidates.flat_map(|text| [text.to_owned(), format!("v{text}")]);
         candidates.map(Tag::new).find(|tag| self.literal(Values { tag: Some(tag), target }).as_deref() == Some(name))
     }
 
@@ -218,6 +229,8 @@ mod tests {
             ("{tag}/x-{version}.tgz", "v1.2.3/x-1.2.3.tgz", Some("v1.2.3")),
             ("{version}-{version}", "1-1-1", None),
             ("x-{version}.tgz", "x-.tgz", None),
+            ("{version}", "1.2.3", Some("1.2.3")),
+            ("{tag}.tgz.tgz", "v1.tgz", None),
             ("x-{version}.tgz", "y-1.tgz", None),
             ("x-{version}-{goarch}.tgz", "x-1.2.3-arm64.tgz", None),
             ("x.tgz", "x.tgz", None),

@@ -224,8 +224,11 @@ fn nothing_newer_costs_no_request_of_the_api() {
         assert!(ended.stderr.contains(": nothing newer: it has v"), "{}", ended.stderr);
         assert_eq!(asked(&server).0, [""; 0]);
     }
-    let (env, server) = (Env::new(), Server::start(limited));
-    assert_eq!(run(from(&env, &server).args(NAMED).args(["--newer-than", "v1.9", "gh:o/r"])).code, 0);
+    for (args, requests) in [(&NAMED[..], 0), (&[], 1)] {
+        let (env, server) = (Env::new(), Server::start(all));
+        let ended = run(from(&env, &server).args(args).args(["--newer-than", "v1.9", "gh:o/r"]));
+        assert_eq!((ended.code, asked(&server).0.len()), (0, requests), "{}", ended.stderr);
+    }
 }
 
 #[test]

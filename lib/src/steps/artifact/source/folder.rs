@@ -39,26 +39,31 @@ impl Folder {
     /// each folder in it is a release of that name; without any folder, the files are one release without a version.
     pub fn releases(&self) -> Result<Vec<Release>, SourceError> {
         let (files, folders) = entries(&self.dir)?;
-        let mut of_version: BTreeMap<String, Vec<Asset>> = BTreeMap::new();
+        let mut of_version: BTreeMap<String, (Release, Vec<Asset>)> = BTreeMap::new();
         let mut of_none = Vec::new();
         for (name, path) in files {
             let record = Origin::read(&Origin::beside(&path))?.filter(|record| record.asset == name);
             let asset = asset(name, path);
-            match record.and_then(|record| record.version) {
-                Some(version) => of_version.entry(version).or_default().push(asset),
+            match record.and_then(|record| Some((record.version.clone()?, record))) {
+                Some((version, record)) => {
+                    of_version.entry(version).or_insert_with(|| (of_record(record), Vec::new())).1.push(asset);
+                }
                 None => of_none.push(asset),
             }
         }
         if !of_version.is_empty() {
-            let all = |(version, assets)| release(Some(Tag::new(version)), [assets, of_none.clone()].concat());
-            return Ok(of_version.into_iter().map(all).collect());
+            let all = |(release, assets): (Release, Vec<Asset>)| Release {
+                assets: Some([assets, of_none.clone()].concat()),
+                ..release
+            };
+            return Ok(of_version.into_values().map(all).collect());
         }
         let mut releases = Vec::new();
         for (name, path) in folders {
             let files = entries(&path)?.0;
-            let tag = recorded(&name, &files)?.unwrap_or(name);
-            releases
-                .push(release(Some(Tag::new(tag)), files.into_iter().map(|(name, path)| asset(name, path)).collect()));
+            let known = recorded(&name, &files)?.unwrap_or_else(|| release(Some(Tag::new(name)), Vec::new()));
+            let assets = files.into_iter().map(|(name, path)| asset(name, path)).collect();
+            releases.push(Release { assets: Some(assets), ..known });
         }
         if releases.is_empty() && !of_none.is_empty() {
             releases.push(release(None, of_none));
@@ -67,15 +72,24 @@ impl Folder {
     }
 }
 
-/// The version that the records in the folder `name` tell, whose name may be short of a character that no folder can have.
-fn recorded(name: &str, files: &Named) -> Result<Option<String>, SourceError> {
+/// What the records in the folder `name` tell of the release; the name itself may be short of a character that no folder can have.
+fn recorded(name: &str, files: &Named) -> Result<Option<Release>, SourceError> {
     for (_, path) in files {
-        let version = Origin::read(&Origin::beside(path))?.and_then(|record| record.version);
-        if let Some(version) = version.filter(|version| plain(version) == name) {
-            return Ok(Some(version));
+        let record = Origin::read(&Origin::beside(path))?;
+        if let Some(record) = record.filter(|record| record.version.as_deref().is_some_and(|v| plain(v) == name)) {
+            return Ok(Some(of_record(record)));
         }
     }
     Ok(None)
+}
+
+fn of_record(record: Origin) -> Release {
+    Release {
+        tag: record.version.map(Tag::new),
+        marked_pre: record.prerelease,
+        published: record.published,
+        ..Release::default()
+    }
 }
 
 /// A file alone: one release, with the files beside it for its evidence, and the version of its origin record if it has one.

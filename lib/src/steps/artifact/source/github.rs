@@ -130,8 +130,11 @@ impl GitHub {
         if newer.is_some_and(|newer| newer != Some(true)) {
             return Some(release);
         }
+        if !names_known {
+            return None;
+        }
         let values = Values { tag: Some(&tag), target: wanted.target };
-        let names = wanted.patterns().map(|pattern| pattern.literal(values).filter(|_| names_known));
+        let names = wanted.patterns().map(|pattern| pattern.literal(values));
         let asset = |name: String| {
             let folder = format!("{}/{}/releases/download/{}/", web.as_str(), self.repository(), encode(tag.as_str()));
             let url = Url::parse(&format!("{folder}{}", encode(&name))).ok()?;
