@@ -1,7 +1,11 @@
 //! fetch, against a server of our own. What happens when it misbehaves is in `faults`.
 
+mod certificates;
 mod faults;
+mod places;
 mod resume;
+mod rows;
+mod secrets;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;

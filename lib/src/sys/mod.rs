@@ -11,6 +11,7 @@ pub mod attrs;
 pub mod child;
 pub mod clock;
 pub mod confine;
+pub mod credentials;
 pub mod durable;
 pub mod intake;
 pub mod landing;

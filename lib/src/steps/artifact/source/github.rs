@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Asset, Place, Release, SourceError, nothing_picked, split_selector};
+use crate::sys::credentials;
 use crate::sys::net::url::{Url, encode};
 use crate::sys::net::{Ask, Header, Net, NetError};
 use crate::sys::say::Say;
@@ -79,6 +80,10 @@ impl GitHub {
         let api = var("GITHUB_API_URL").unwrap_or_else(|| API.to_owned());
         let api = Url::parse(api.trim_end_matches('/')).map_err(|e| format!("GITHUB_API_URL: {e}"))?;
         let token = match var("GITHUB_TOKEN").or_else(|| var("GH_TOKEN")) {
+            None => credentials::read(credentials::GITHUB_TOKEN).map_err(|e| e.to_string())?,
+            given => given,
+        };
+        let token = match token {
             Some(token) => {
                 let header = Header::new("Authorization", &format!("Bearer {token}"));
                 headers.push(header.map_err(|_| "the token in GITHUB_TOKEN or GH_TOKEN is not printable ASCII")?);
