@@ -38,9 +38,11 @@ fn both_schemes_go_through_a_real_proxy_and_no_proxy_goes_past_it() {
     env.run("! systemctl is-active --quiet tinyproxy; ! pgrep tinyproxy").success();
     proxy(&env, "proxy", 8888, "");
     plain_server(&env);
-    let requests = || env.run("grep -c 'Request (file descriptor' /run/proxy.log || true").success().stdout().to_owned();
+    let requests =
+        || env.run("grep -c 'Request (file descriptor' /run/proxy.log || true").success().stdout().to_owned();
     assert_eq!(requests(), "0");
-    env.run(&format!("https_proxy=http://127.0.0.1:8888 {FETCH}; test -s /root/new/checksums.txt; rm -r /root/new")).success();
+    env.run(&format!("https_proxy=http://127.0.0.1:8888 {FETCH}; test -s /root/new/checksums.txt; rm -r /root/new"))
+        .success();
     assert!(env.run("cat /run/proxy.log").success().stdout().contains("CONNECT localhost:8443 HTTP/1.1"));
     let after = requests();
     assert_ne!(after, "0");
@@ -52,10 +54,11 @@ fn both_schemes_go_through_a_real_proxy_and_no_proxy_goes_past_it() {
     .success();
     assert!(env.run("cat /run/proxy.log").success().stdout().contains("GET http://localhost:8080/repos/"));
     let after = requests();
-    for variables in ["no_proxy=localhost", "NO_PROXY='x, .localhost'", "no_proxy=*"] {
+    for variables in ["no_proxy=localhost,127.0.0.1", "NO_PROXY='x, .localhost 127.0.0.0/8'", "no_proxy=*"] {
         env.run(&format!("{variables} https_proxy=http://127.0.0.1:8888 {FETCH}; rm -r /root/new")).success();
     }
-    env.run(&format!("HTTP_PROXY=http://127.0.0.1:1 GITHUB_API_URL=http://localhost:8080 {FETCH} --allow-http")).success();
+    env.run(&format!("HTTP_PROXY=http://127.0.0.1:1 GITHUB_API_URL=http://localhost:8080 {FETCH} --allow-http"))
+        .success();
     assert_eq!(requests(), after, "past the proxy");
 }
 

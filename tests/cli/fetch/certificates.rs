@@ -59,9 +59,10 @@ fn a_server_that_is_not_proven_is_refused_and_the_text_says_why() {
         // By the file alone, and by the host's way to look at certificates.
         for by_option in [true, false] {
             let mut fetch = env.fetch();
-            let fetch = match by_option {
-                true => fetch.args(["--cacert", "ca.pem"]),
-                false => fetch.env("SSL_CERT_FILE", env.root.path().join("ca.pem")),
+            let fetch = if by_option {
+                fetch.args(["--cacert", "ca.pem"])
+            } else {
+                fetch.env("SSL_CERT_FILE", env.root.path().join("ca.pem"))
             };
             let ended = run(fetch.args(["--into", "into", &url]));
             assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{fault:?}: {}", ended.stderr);

@@ -160,9 +160,12 @@ fn canary_a_client_that_believes_what_comes_publishes_most_of_it() {
 fn a_body_without_a_length_is_taken_when_the_release_says_its_size() {
     for (body, code) in [(BODY, 0), (&BODY[..20], 75), (&[BODY, b"x"].concat(), 3)] {
         let sent = body.to_vec();
-        let server = Server::start(move |seen, base| match seen.path.starts_with("/download/") {
-            true => Reply::raw("HTTP/1.1 200 X\r\n\r\n", &sent),
-            false => repository(seen, base),
+        let server = Server::start(move |seen, base| {
+            if seen.path.starts_with("/download/") {
+                Reply::raw("HTTP/1.1 200 X\r\n\r\n", &sent)
+            } else {
+                repository(seen, base)
+            }
         });
         let env = Env::new();
         let ended = run(env.from(&server).args(["--retry", "0", "--asset", ASSETS[0], "gh:o/r@v1"]));

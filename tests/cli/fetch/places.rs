@@ -41,7 +41,7 @@ fn what_has_no_end_is_cut_off_and_takes_no_memory() {
     let zeros = vec![0; 1 << 20];
     (0..200).for_each(|_| bomb.write_all(&zeros).unwrap());
     let bomb = bomb.finish().unwrap();
-    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
     for (what, reply, code) in [
         ("endless body", Reply::raw(chunked, &chunk).repeat(), 3),
         ("endless headers", Reply::raw("HTTP/1.1 200 X\r\n", "").repeat(), 3),
