@@ -41,10 +41,10 @@ impl Proxies {
 
     fn from(var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let either = |name: &str| set(name).or_else(|| set(&name.to_uppercase()));
-        let all = either("all_proxy");
+        let get = |name: &str| set(name).or_else(|| set(&name.to_uppercase()));
+        let all = get("all_proxy");
         let http = set("http_proxy").or_else(|| all.clone());
-        Self::new(http, either("https_proxy").or(all), &either("no_proxy").unwrap_or_default())
+        Self::new(http, get("https_proxy").or(all), &get("no_proxy").unwrap_or_default())
     }
 
     fn new(http: Option<String>, https: Option<String>, except: &str) -> Self {
