@@ -121,7 +121,7 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 Exit::NotNow,
-                "Not now: the network is down or too slow, a rate limit is reached, or the release is still being published.",
+                "Not now: the network is down or too slow, a rate limit is reached, or the release is still being published. What a server asks for with Retry-After is waited for up to a minute in all; of longer waits the end is said.",
             ),
         ],
         passes_on: None,
@@ -136,7 +136,7 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 ".upswap-part-*",
-                "A file that is still being received. The next fetch into the folder removes what a killed one left.",
+                "A file that is still being received, and the record of what it is a part of. The next fetch of the same asset into the folder goes on with what a killed one left, if the server says that it is still the same file; one that nobody comes back for is removed after a week.",
             ),
         ],
         environment: &[
@@ -150,11 +150,15 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 "GITHUB_TOKEN, GH_TOKEN",
-                "The token that is sent to that API, and to no other host. The first that is set counts.",
+                "The token that is sent to that API, and to no other host. The first that is set counts; without any, the file github-token of CREDENTIALS_DIRECTORY.",
+            ),
+            (
+                "CREDENTIALS_DIRECTORY",
+                "Set by systemd for a service with LoadCredential=. Its files github-token (a token) and fetch-header (lines as for --header, used when no --header is given) are read.",
             ),
             (
                 "http_proxy, https_proxy, all_proxy, no_proxy",
-                "The proxies, as curl(1) reads them; in upper case too. HTTP_PROXY is passed over where REQUEST_METHOD is set.",
+                "The proxies, as curl(1) reads them; in upper case too, but for HTTP_PROXY. A name and a password may stand in their addresses. no_proxy takes names, domains, addresses and networks (10.0.0.0/8), each also with a port.",
             ),
             ("SSL_CERT_FILE, SSL_CERT_DIR", "The trusted certificates, instead of the host's own."),
             CACHE_DIR,

@@ -105,10 +105,10 @@ pub struct Args {
     /// Most bytes of one file; K, M, G or T may follow
     #[arg(long, value_name = "SIZE", default_value = "2G", help_heading = "Network options")]
     pub max_size: Size,
-    /// Time for everything; a server that is silent for 30 s is given up before
+    /// Time for everything; a server that is silent for 30 s, or sends less than 1 KiB a second, is given up before
     #[arg(long, value_name = "TIME", default_value = "30min", help_heading = "Network options")]
     pub timeout: Span,
-    /// How often a request that met a busy server or a broken connection is tried again
+    /// How often a request that met a busy server or a broken connection is tried again, going on where it broke; waits no more than a minute in all
     #[arg(long, value_name = "NUMBER", default_value_t = 3, help_heading = "Network options")]
     pub retry: u32,
     #[command(flatten)]

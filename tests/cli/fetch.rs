@@ -1,11 +1,15 @@
 //! fetch, against a server of our own. What happens when it misbehaves is in `faults`.
 
+mod certificates;
 mod faults;
 mod github;
 mod index;
 mod list;
 mod mirror;
+mod places;
 mod resume;
+mod rows;
+mod secrets;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;

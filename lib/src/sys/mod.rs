@@ -12,6 +12,7 @@ pub mod builder;
 pub mod child;
 pub mod clock;
 pub mod confine;
+pub mod credentials;
 pub mod durable;
 pub mod intake;
 pub mod landing;

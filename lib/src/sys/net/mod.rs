@@ -39,6 +39,8 @@ use crate::words::size::Size;
 const REDIRECTS: u32 = 5;
 /// All the waiting of one run, for what a server asks for with Retry-After and for the pauses between tries.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What to say of a name that nobody knows.
+const NO_ADDRESS: &str = "its name has no address; is it right, and is the network up?";
 /// The most header bytes of an answer.
 const HEADERS_MAX: usize = 64 * 1024;
 
@@ -286,6 +288,7 @@ impl Net {
         let proxy = via.and_then(Via::tunnel).cloned();
         let request = request.config().proxy(proxy).timeout_global(Some(left)).build();
         self.surplus.take();
+        self.surplus.asks_a_proxy(via.is_some_and(|via| via.tunnel().is_none()));
         request.call().map_err(|e| self.failed(url, via, e))
     }
 
@@ -351,9 +354,7 @@ impl Net {
                 NetError::Timeout { url, what: after("no answer", policy.stall) }
             }
             ureq::Error::Timeout(_) => NetError::Timeout { url, what: after("no byte came or went", policy.stall) },
-            ureq::Error::HostNotFound => {
-                unreachable(url, "its name has no address; is it right, and is the network up?")
-            }
+            ureq::Error::HostNotFound => unreachable(url, NO_ADDRESS),
             ureq::Error::ConnectionFailed => unreachable(url, "no address answers; is the network up?"),
             ureq::Error::Rustls(e) => NetError::Tls { url, why: tls::refusal(&e) },
             ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -362,9 +363,11 @@ impl Net {
                     NetError::Refused { url, by: via.map(ToString::to_string) }
                 }
                 None => match e.kind() {
-                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                        unreachable(url, &format!("{e}; is the network up?"))
-                    }
+                    io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::AddrNotAvailable => unreachable(url, &format!("{e}; is the network up?")),
+                    // The words of std::net, which has no kind for it.
+                    _ if e.to_string().starts_with("failed to lookup address") => unreachable(url, NO_ADDRESS),
                     _ => unreachable(url, &e.to_string()),
                 },
             },

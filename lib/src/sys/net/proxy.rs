@@ -8,7 +8,7 @@ use std::env;
 use std::fmt;
 use std::net::IpAddr;
 
-use ureq::http::uri::{Builder, Uri};
+use ureq::http::uri::{Authority, Builder, Uri};
 use ureq::http::{HeaderValue, header};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Proxy, ProxyProtocol, RequestBuilder};
@@ -41,10 +41,10 @@ impl Proxies {
 
     fn from(var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let either = |name: &str| set(name).or_else(|| set(&name.to_uppercase()));
-        let all = either("all_proxy");
+        let get = |name: &str| set(name).or_else(|| set(&name.to_uppercase()));
+        let all = get("all_proxy");
         let http = set("http_proxy").or_else(|| all.clone());
-        Self::new(http, either("https_proxy").or(all), &either("no_proxy").unwrap_or_default())
+        Self::new(http, get("https_proxy").or(all), &get("no_proxy").unwrap_or_default())
     }
 
     fn new(http: Option<String>, https: Option<String>, except: &str) -> Self {
@@ -58,7 +58,14 @@ impl Proxies {
         if address.starts_with("socks") {
             return Err(bad(url, "SOCKS is not spoken here; name an http:// proxy"));
         }
-        let proxy = Proxy::new(address).map_err(|_| bad(url, "it is not an address such as http://HOST:PORT"))?;
+        let no_address = || bad(url, "it is not an address such as http://HOST:PORT");
+        let proxy = Proxy::new(address).map_err(|_| no_address())?;
+        let has_a_port = |authority: &Authority| authority.port_u16().is_some();
+        let is_written =
+            |authority: &Authority| authority.as_str().rsplit('@').next().is_some_and(|a| a != authority.host());
+        if proxy.host().is_empty() || proxy.uri().authority().is_some_and(|a| is_written(a) && !has_a_port(a)) {
+            return Err(no_address());
+        }
         Ok(Some(Via { proxy, tunnels: url.is_secure() }))
     }
 
@@ -81,7 +88,9 @@ impl Via {
             return Ok(agent.get(url.as_str()));
         }
         let scheme = if self.proxy.protocol() == ProxyProtocol::Https { "https" } else { "http" };
-        let to = Builder::new().scheme(scheme).authority(self.to_string()).path_and_query(url.as_str()).build();
+        // The transport takes the slash off.
+        let path = format!("/{}", url.as_str());
+        let to = Builder::new().scheme(scheme).authority(self.to_string()).path_and_query(path).build();
         let to: Uri = to.map_err(|_| bad(url, "it can't be asked for this address"))?;
         let mut request = agent.get(to).header(header::HOST, url.authority());
         if let Some(user) = self.proxy.username() {

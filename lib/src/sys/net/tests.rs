@@ -72,6 +72,7 @@ fn gives_up(policy: Policy, address: SocketAddr, says: &str) {
     assert!(started.elapsed() < LONG / 2);
 }
 
+/// Rows 9 and 22: nobody lets us in.
 #[test]
 fn a_server_that_lets_nobody_in_is_given_up_by_the_time_to_connect() {
     let server = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -86,6 +87,7 @@ fn a_server_that_lets_nobody_in_is_given_up_by_the_time_to_connect() {
     gives_up(Policy { connect: SHORT, ..policy() }, address, "no connection within 200ms");
 }
 
+/// Rows 9 and 10: no head, or one that comes too slowly.
 #[test]
 fn a_silent_a_slow_and_an_endless_head_are_given_up() {
     for (address, what) in [
@@ -98,6 +100,7 @@ fn a_silent_a_slow_and_an_endless_head_are_given_up() {
     gives_up(Policy { stall: SHORT, ..policy() }, endless, "no answer within 200ms");
 }
 
+/// Row 9: no body, or one that comes too slowly, and the time for all of it.
 #[test]
 fn a_silent_and_a_slow_body_are_given_up() {
     const HEAD: &[u8] = b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n";
@@ -111,6 +114,7 @@ fn a_silent_and_a_slow_body_are_given_up() {
     gives_up(total, says(HEAD, Then::Drip(b"x", SHORT / 4)), "not complete within 200ms");
 }
 
+/// Row 15: short waits, again and again.
 #[test]
 fn all_waits_together_are_within_the_patience() {
     const BUSY: &[u8] = b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";

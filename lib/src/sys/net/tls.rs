@@ -20,7 +20,8 @@ pub fn refusal(error: &rustls::Error) -> String {
         };
     };
     match bad {
-        Bad::UnknownIssuer => {
+        // The latter where a CA of the same name is trusted.
+        Bad::UnknownIssuer | Bad::BadSignature => {
             "its certificate is signed by nobody trusted here; name its CA with --cacert if it is your own".into()
         }
         Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {

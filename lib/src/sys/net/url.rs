@@ -57,6 +57,11 @@ impl Url {
         if authority.as_str().contains('@') {
             return Err(BadUrl::Credentials(host));
         }
+        // A port that is none would be passed over.
+        let written = authority.as_str().len() > authority.host().len();
+        if written && authority.port_u16().is_none() {
+            return Err(unreadable());
+        }
         if text.len() > LENGTH_MAX {
             return Err(BadUrl::Long(host));
         }

@@ -6,6 +6,7 @@
 use std::env;
 
 use super::{Asking, Asset, Place, Release, SourceError, Wanted, nothing_picked, split_selector};
+use crate::sys::credentials;
 use crate::sys::net::url::{Url, encode};
 use crate::sys::net::{Ask, Header, Net, NetError};
 use crate::sys::say::Say;
@@ -66,6 +67,10 @@ impl GitHub {
         };
         let (api, web) = places(address("GITHUB_API_URL")?, address("GITHUB_SERVER_URL")?)?;
         let token = match var("GITHUB_TOKEN").or_else(|| var("GH_TOKEN")) {
+            None => credentials::read(credentials::GITHUB_TOKEN).map_err(|e| e.to_string())?,
+            given => given,
+        };
+        let token = match token {
             Some(token) => {
                 let header = Header::new("Authorization", &format!("Bearer {token}"));
                 headers.push(header.map_err(|_| "the token in GITHUB_TOKEN or GH_TOKEN is not printable ASCII")?);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-use crate::sys::Host;
+use crate::sys::{Host, credentials};
 use crate::sys::net::url::{Url, without_secrets};
 use crate::sys::net::{Ask, Header, Net, NetError};
 use crate::sys::say::Say;
@@ -380,16 +380,20 @@ impl Source {
     }
 }
 
-/// The headers of `--header`: `NAME: VALUE`, or `@FILE` for each line of a file, as curl has it.
+/// The headers of `--header`: `NAME: VALUE`, or `@FILE` for each line of a file, as curl has it. Without any, those of the
+/// credential `fetch-header`.
 pub fn headers(lines: &[String]) -> Result<Vec<Header>, SourceError> {
+    let lines_of = |text: String| {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        lines.map(Header::line).collect::<Result<Vec<_>, _>>()
+    };
+    if lines.is_empty() {
+        return Ok(lines_of(credentials::read(credentials::FETCH_HEADER)?.unwrap_or_default())?);
+    }
     let mut headers = Vec::new();
     for line in lines {
         match line.strip_prefix('@') {
-            Some(path) => {
-                let text = fs::read_to_string(path)?;
-                let lines = text.lines().filter(|line| !line.trim().is_empty());
-                headers.extend(lines.map(Header::line).collect::<Result<Vec<_>, _>>()?);
-            }
+            Some(path) => headers.extend(lines_of(fs::read_to_string(path)?)?),
             None => headers.push(Header::line(line)?),
         }
     }
