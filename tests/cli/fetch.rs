@@ -1,6 +1,8 @@
 //! fetch, against a server of our own. What happens when it misbehaves is in `faults`.
 
+mod cargo;
 mod faults;
+mod oci;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -46,6 +48,9 @@ impl Env {
         for name in
             ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "UPSWAP_CACHE_DIR", "CACHE_DIRECTORY", "SSL_CERT_FILE"]
         {
+            command.env_remove(name);
+        }
+        for name in ["OCI_USERNAME", "OCI_PASSWORD", "OCI_TOKEN_HOST", "CREDENTIALS_DIRECTORY"] {
             command.env_remove(name);
         }
         command.env("UPSWAP_ROOT", self.root.path()).current_dir(self.root.path());
@@ -387,7 +392,10 @@ fn wrong_command_lines_are_usage_errors() {
         &["--timeout", "infinity", "gh:o/r"],
         &["--target", "nowhere", "gh:o/r"],
         &["--list", "--into", "x", "gh:o/r"],
-        &["oci://h/r"],
+        &["oci://h/R"],
+        &["oci://h/r:v1@v2"],
+        &["cargo:x@nightly"],
+        &["npm:x"],
         &["https://h/{version}.tgz"],
         &["--newer-than", "nightly", "gh:o/r"],
     ] {

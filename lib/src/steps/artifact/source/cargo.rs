@@ -332,7 +332,7 @@ impl Job<'_> {
         {
             return CargoError::Target { spelling, target: target.triple().to_owned() }.into();
         }
-        if says(&["but --locked was passed", "cannot update the lock file"]) {
+        if says(&["but --locked was passed", "cannot update the lock file", "failed to parse lock file"]) {
             return CargoError::Lock { spelling }.into();
         }
         // A compiler's errors come before the network's words, which a build script may say too.
