@@ -49,7 +49,7 @@ pkgconf = $(sysconfdir)/upswap
 # Cargo uses all cores by itself, and apt-get takes one at a time.
 .NOTPARALLEL:
 
-.PHONY: all build demo test crash soak lint bench man install uninstall dist clean help \
+.PHONY: all build demo test crash soak slow lint bench man install uninstall dist clean help \
     rust lint-deps lint-rust lint-scripts lint-pages lint-licences
 
 all: build ## The same as build
@@ -85,6 +85,10 @@ crash: rust ## Run the crash tests in full: every call, every fault, 1,000 torn 
 soak: rust ## Swap 10,000 times under load
 	@scripts/deps build test
 	@UPSWAP_SOAK=10000 $(CARGO) test --locked --test crash soak -- --nocapture
+
+slow: rust ## Build real crates with fetch (needs the internet, some minutes)
+	@scripts/deps build
+	@$(CARGO) test --locked --test slow
 
 lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
 

@@ -26,15 +26,28 @@ Examples:
     fetch --newer-than v1.0.0 gh:runestack/rune@v2
   An address with a version; it can't tell what is the latest:
     fetch 'https://dl.example.com/{tag}/rune_{os}_{goarch}.tar.gz@v2.0.0'
+  A file of an artifact in a container registry, with a list for verify:
+    fetch --asset runed --sums SHA256SUMS oci://registry.example.com/rune@v2
+  A file out of an image, for another machine:
+    fetch --asset /usr/local/bin/runed --target aarch64-unknown-linux-gnu \\
+      oci://registry.example.com/rune:v2.0.0
+  The programs of a crate, built here:
+    fetch --sums SHA256SUMS cargo:tenement-cli@0.2.1
   What a repository has:
     fetch --list --pre gh:runestack/rune";
 
 /// Fetch a release's assets to a folder and print their paths
 ///
-/// SOURCE is gh:OWNER/REPO[@SELECTOR] (GITHUB_API_URL for GitHub Enterprise; GITHUB_TOKEN or GH_TOKEN), an https:// address
+/// SOURCE is gh:OWNER/REPO[@SELECTOR] (GITHUB_API_URL for GitHub Enterprise; GITHUB_TOKEN or GH_TOKEN), a container registry's
+/// oci://HOST/REPO[@SELECTOR], oci://HOST/REPO:TAG or oci://HOST/REPO@sha256:DIGEST, cargo:CRATE[@VERSION], an https:// address
 /// with placeholders and @VERSION behind it, a folder DIR[@SELECTOR] that holds releases as DIR/VERSION/ or as fetch left
 /// them, or a file. A SELECTOR is latest (the default), a prefix such as v1 or v1.2, or a tag; latest and prefixes pick the
 /// highest version, and pre-releases only with --pre.
+///
+/// In a registry the tags are the versions. An artifact's assets are its layers with a title; a file of an image is named by
+/// its path, as in --asset /usr/bin/NAME. A crate is built by cargo, as its Cargo.lock has it, and its build scripts run as
+/// you; its assets are its programs, all of them without --asset. Both can bring no list of digests: there --sums SHA256SUMS is
+/// written from the manifest or from what was built, which proves integrity and not who made it.
 ///
 /// Nothing is printed, and no file has its name, before everything is whole and on disk. Exit 1: no such release, no asset
 /// for this host or several, nothing newer. Exit 75: still being published, rate limit, network down; try again later.
@@ -83,7 +96,7 @@ pub struct Args {
     /// Trust the CA certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE", help_heading = "Network options")]
     pub cacert: Option<PathBuf>,
-    /// Allow http:// addresses; a redirect from https to http is refused all the same
+    /// Allow http:// addresses, and ask an oci:// registry by http; a redirect from https to http is refused all the same
     #[arg(long, help_heading = "Network options")]
     pub allow_http: bool,
     /// Most bytes of one file; K, M, G or T may follow

@@ -16,6 +16,7 @@ mod locks;
 mod material;
 mod reboot;
 mod recovery;
+mod registry;
 mod rune;
 mod setcap_keep;
 mod syncthing;

@@ -113,9 +113,9 @@ pub enum OciError {
     /// The registry wants to know who asks, in a way that is not known here.
     #[error("{0}: the registry wants a log-in of a kind that is not known here; --header can carry one")]
     Challenge(Url),
-    /// The registry lets nobody in who has no name, or not this one.
+    /// The registry lets in only who has a name, or not this one.
     #[error(
-        "{url}: the registry lets us not read this; set OCI_USERNAME and OCI_PASSWORD to those that may, or check the name"
+        "{url}: the registry does not let us read this; set OCI_USERNAME and OCI_PASSWORD to those that may, or check the name"
     )]
     Denied {
         /// Where we asked.
