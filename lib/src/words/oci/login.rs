@@ -38,27 +38,24 @@ fn quoted(text: &str) -> Vec<(&str, String)> {
     let mut rest = text;
     while let Some((name, behind)) = rest.split_once('=') {
         let name = name.trim_matches([' ', ',', '\t']);
-        let (value, after) = match behind.strip_prefix('"') {
-            Some(inside) => {
-                let mut value = String::new();
-                let mut chars = inside.char_indices();
-                let mut end = inside.len();
-                while let Some((at, c)) = chars.next() {
-                    match c {
-                        '"' => {
-                            end = at + 1;
-                            break;
-                        }
-                        '\\' => value.extend(chars.next().map(|(_, c)| c)),
-                        c => value.push(c),
+        let (value, after) = if let Some(inside) = behind.strip_prefix('"') {
+            let mut value = String::new();
+            let mut chars = inside.char_indices();
+            let mut end = inside.len();
+            while let Some((at, c)) = chars.next() {
+                match c {
+                    '"' => {
+                        end = at + 1;
+                        break;
                     }
+                    '\\' => value.extend(chars.next().map(|(_, c)| c)),
+                    c => value.push(c),
                 }
-                (value, inside.get(end..).unwrap_or_default())
             }
-            None => {
-                let (value, after) = behind.split_once(',').unwrap_or((behind, ""));
-                (value.trim().to_owned(), after)
-            }
+            (value, inside.get(end..).unwrap_or_default())
+        } else {
+            let (value, after) = behind.split_once(',').unwrap_or((behind, ""));
+            (value.trim().to_owned(), after)
         };
         pairs.push((name, value));
         rest = after;

@@ -249,7 +249,7 @@ impl Source {
         match &self.kind {
             Kind::GitHub(github) => github.release(&self.spelling, channel, net, say),
             Kind::Registry(registry) => registry.release(&self.spelling, channel, target, net, say),
-            Kind::Cargo(cargo) => cargo.release(&self.spelling, channel, net.policy(), say),
+            Kind::Cargo(cargo) => cargo.release(&self.spelling, channel, net, say),
             Kind::Address(address) => address.release(target),
             Kind::Folder(folder) => folder.release(&self.spelling, channel),
             Kind::File(path) => folder::file(path),
@@ -268,8 +268,7 @@ impl Source {
         if let Kind::Cargo(cargo) = &self.kind {
             let folder = host.cache().join("fetch").join(self.folder());
             let cross = (*target != host.target()).then_some(target);
-            release.assets =
-                Some(cargo.build(&self.spelling, &folder, release.tag.as_ref(), cross, net.policy(), say)?);
+            release.assets = Some(cargo.build(&self.spelling, &folder, release.tag.as_ref(), cross, net, say)?);
         }
         Ok(())
     }
