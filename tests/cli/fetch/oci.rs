@@ -206,17 +206,30 @@ fn what_a_registry_lacks_is_a_no() {
     }
 }
 
-/// Each lie in what `:v1` is, with `runed` asked for.
+/// What is wrong, how it is made wrong in what `:v1` is, and what is said of it.
+type Lie<'l> = (&'l str, Box<dyn Fn(&mut Shelf) + 'l>, &'l str);
+
+/// With `runed` asked for, each is refused and leaves nothing.
+fn refused(lies: &[Lie]) {
+    for (what, lie, says) in lies {
+        let mut shelf = Shelf::default();
+        lie(&mut shelf);
+        let (env, server) = (Env::new(), shelf.serve());
+        let ended = run(env.from(&server).args(["--retry", "0", "--asset", "*runed", &source(&server, ":v1")]));
+        assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{what}: {}", ended.stderr);
+        assert!(ended.stderr.contains(says), "{what}: {}", ended.stderr);
+        assert_eq!(env.names(), [""; 0], "{what}");
+    }
+}
+
 #[test]
-fn a_registry_that_lies_is_refused() {
-    let page = Reply::new(200, "<html>log in</html>").header("Content-Type", "text/html");
+fn bytes_that_are_not_those_of_their_digest_are_refused() {
     let honest = |shelf: &mut Shelf| shelf.artifact("runed", BODY, &["v1"]);
     let entry = |shelf: &mut Shelf| {
         let entry = honest(shelf);
         (format!("manifests/{}", entry["digest"].as_str().unwrap()), for_machine(entry, "amd64"))
     };
-    type Lie<'l> = (&'l str, Box<dyn Fn(&mut Shelf) + 'l>, &'l str);
-    let lies: [Lie; 13] = [
+    let lies: [Lie; 5] = [
         (
             "another blob",
             Box::new(|shelf| {
@@ -255,6 +268,26 @@ fn a_registry_that_lies_is_refused() {
             "bytes, its index says 5",
         ),
         (
+            "an index that is its own entry",
+            Box::new(|shelf| {
+                let inner =
+                    json!({ "mediaType": INDEX, "digest": format!("sha256:{}", Digest::of(b"loop")), "size": 4 });
+                let outer = index(&[for_machine(inner, "amd64")]);
+                shelf.manifest(&outer, &["v1"]);
+                let key = format!("manifests/sha256:{}", Digest::of(b"loop"));
+                shelf.0.insert(key, Reply::new(200, outer.to_string()));
+            }),
+            "the manifest's SHA-256 is",
+        ),
+    ];
+    refused(&lies);
+}
+
+#[test]
+fn a_manifest_that_is_none_or_names_what_it_must_not_is_refused() {
+    let page = Reply::new(200, "<html>log in</html>").header("Content-Type", "text/html");
+    let lies: [Lie; 8] = [
+        (
             "a huge manifest",
             Box::new(|shelf| drop(shelf.0.insert("manifests/v1".into(), Reply::new(200, vec![b' '; 5 << 20])))),
             "larger than 4M",
@@ -277,23 +310,11 @@ fn a_registry_that_lies_is_refused() {
         (
             "an index in an index",
             Box::new(|shelf| {
-                let (_, entry) = entry(shelf);
+                let entry = for_machine(shelf.artifact("runed", BODY, &[]), "amd64");
                 let inner = shelf.manifest(&index(&[entry]), &[]);
                 shelf.manifest(&index(&[for_machine(inner, "amd64")]), &["v1"]);
             }),
             "an index inside of an index",
-        ),
-        (
-            "an index that is its own entry",
-            Box::new(|shelf| {
-                let inner =
-                    json!({ "mediaType": INDEX, "digest": format!("sha256:{}", Digest::of(b"loop")), "size": 4 });
-                let outer = index(&[for_machine(inner, "amd64")]);
-                shelf.manifest(&outer, &["v1"]);
-                let key = format!("manifests/sha256:{}", Digest::of(b"loop"));
-                shelf.0.insert(key, Reply::new(200, outer.to_string()));
-            }),
-            "the manifest's SHA-256 is",
         ),
         (
             "two things at once",
@@ -310,15 +331,7 @@ fn a_registry_that_lies_is_refused() {
             "schema version is not 2",
         ),
     ];
-    for (what, lie, says) in lies {
-        let mut shelf = Shelf::default();
-        lie(&mut shelf);
-        let (env, server) = (Env::new(), shelf.serve());
-        let ended = run(env.from(&server).args(["--retry", "0", "--asset", "*runed", &source(&server, ":v1")]));
-        assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{what}: {}", ended.stderr);
-        assert!(ended.stderr.contains(says), "{what}: {}", ended.stderr);
-        assert_eq!(env.names(), [""; 0], "{what}");
-    }
+    refused(&lies);
 }
 
 /// Why a pin: a registry that changes a tag and all below it is believed without one. The lies above are caught although it has none.
@@ -471,7 +484,7 @@ fn tricks_in_layers_are_refused_by_name() {
 fn a_layer_is_looked_into_only_when_its_digest_is_right() {
     let mut shelf = Shelf::default();
     let honest = layer(&[File("usr/bin/runed", BODY)]);
-    shelf.image(&[honest.clone()], &["v1"]);
+    shelf.image(std::slice::from_ref(&honest), &["v1"]);
     let mut liar = honest.clone();
     // The size stays; what is broken would be told by gzip, if anybody looked.
     let last = liar.len() - 9;
