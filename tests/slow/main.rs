@@ -8,7 +8,8 @@ use fs_err as fs;
 fn tool(tool: &str, root: &Path) -> Command {
     let tool = Path::new(env!("CARGO_BIN_EXE_fetch")).with_file_name(tool);
     let mut command = Command::new(tool);
-    command.env("UPSWAP_ROOT", root).current_dir(root);
+    // Not UPSWAP_ROOT: the loader that verify looks for is this host's.
+    command.env_remove("UPSWAP_ROOT").env("UPSWAP_CACHE_DIR", root.join("cache")).current_dir(root);
     command
 }
 
