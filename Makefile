@@ -49,7 +49,7 @@ pkgconf = $(sysconfdir)/upswap
 # Cargo uses all cores by itself, and apt-get takes one at a time.
 .NOTPARALLEL:
 
-.PHONY: all build demo test crash soak fuzz lint bench man install uninstall dist clean help \
+.PHONY: all build demo test crash soak slow fuzz lint bench man install uninstall dist clean help \
     rust lint-deps lint-rust lint-scripts lint-pages lint-licences
 
 all: build ## The same as build
@@ -89,6 +89,10 @@ soak: rust ## Swap 10,000 times under load
 fuzz: rust ## Fuzz every parser for 10 minutes each (UPSWAP_FUZZ=SECONDS)
 	@scripts/deps build fuzz
 	@fuzz/run
+
+slow: rust ## Build real crates with fetch (needs the internet, some minutes)
+	@scripts/deps build
+	@$(CARGO) test --locked --test slow
 
 lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
 

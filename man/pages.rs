@@ -117,7 +117,7 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 Exit::CouldNot,
-                "A file could not be read or written; the server's answer made no sense; or the bytes are not those that the release announces.",
+                "A file could not be read or written; the server's answer made no sense; the bytes are not those that the release announces; or a crate does not build.",
             ),
             (
                 Exit::NotNow,
@@ -133,6 +133,10 @@ pub const PAGES: [Page; 8] = [
             (
                 "ASSET.origin.json",
                 "Beside each asset: where it came from, which version it is, its digest, and when it was fetched.",
+            ),
+            (
+                "/var/cache/upswap/fetch/crates/CRATE/.build-VERSION",
+                "What cargo built, where it finds it again; its work is removed after each build.",
             ),
             (
                 ".upswap-part-*",
@@ -155,6 +159,22 @@ pub const PAGES: [Page; 8] = [
             (
                 "CREDENTIALS_DIRECTORY",
                 "Set by systemd for a service with LoadCredential=. Its files github-token (a token) and fetch-header (lines as for --header, used when no --header is given) are read.",
+            ),
+            (
+                "OCI_USERNAME, OCI_PASSWORD",
+                "The log-in for an oci:// registry. It is shown to that registry, and to the place it names for tokens when that is on the registry's own site; never over plain http, but to this host.",
+            ),
+            (
+                "OCI_TOKEN_HOST",
+                "The host that may see the log-in too: where the registry gets its tokens from another site.",
+            ),
+            (
+                "CREDENTIALS_DIRECTORY",
+                "systemd's folder of credentials. The one called oci-login, USER:PASSWORD, is the log-in when the variables are not set.",
+            ),
+            (
+                "CARGO",
+                "The cargo that builds; the first in PATH when it is not set. It reads its own variables, such as CARGO_HOME.",
             ),
             (
                 "http_proxy, https_proxy, all_proxy, no_proxy",

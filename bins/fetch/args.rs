@@ -29,12 +29,20 @@ Examples:
     fetch --index versions.txt 'https://dl.example.com/{tag}/rune.tar.gz'
   A mirror for hosts without a network: what fetch left, copied:
     fetch /mnt/mirror/github.com/runestack/rune@v2
+  A file of an artifact in a container registry, with a list for verify:
+    fetch --asset runed --sums SHA256SUMS oci://registry.example.com/rune@v2
+  A file out of an image, for another machine:
+    fetch --asset /usr/local/bin/runed --target aarch64-unknown-linux-gnu \\
+      oci://registry.example.com/rune:v2.0.0
+  The programs of a crate, built here:
+    fetch --sums SHA256SUMS cargo:tenement-cli@0.2.1
   What a repository has:
     fetch --list --pre gh:runestack/rune";
 
 /// Fetch a release's assets to a folder and print their paths
 ///
-/// SOURCE is gh:OWNER/REPO[@SELECTOR] (GITHUB_API_URL for GitHub Enterprise; GITHUB_TOKEN or GH_TOKEN), an https:// address
+/// SOURCE is gh:OWNER/REPO[@SELECTOR] (GITHUB_API_URL for GitHub Enterprise; GITHUB_TOKEN or GH_TOKEN), a container registry's
+/// oci://HOST/REPO[@SELECTOR], oci://HOST/REPO:TAG or oci://HOST/REPO@sha256:DIGEST, cargo:CRATE[@VERSION], an https:// address
 /// with placeholders and @VERSION behind it (with --index also @SELECTOR), a folder DIR[@SELECTOR] that holds releases as
 /// DIR/VERSION/ or as fetch left them, or a file; file:///PATH is a path.
 ///
@@ -45,6 +53,11 @@ Examples:
 ///
 /// Without a token GitHub's API answers 60 times an hour. It is not asked for latest or a tag when --asset names each asset
 /// without *; digests and dates are then not known.
+///
+/// In a registry the tags are the versions. An artifact's assets are its layers with a title; a file of an image is named by
+/// its path, as in --asset /usr/bin/NAME. A crate is built by cargo, as its Cargo.lock has it, and its build scripts run as
+/// you; its assets are its programs, all of them without --asset. Both can bring no list of digests: there --sums SHA256SUMS is
+/// written from the manifest or from what was built, which proves integrity and not who made it.
 ///
 /// Nothing is printed, and no file has its name, before everything is whole and on disk. Exit 1: no such release, no asset
 /// for this host or several, nothing newer. Exit 75: still being published, rate limit, network down; try again later.
@@ -99,7 +112,7 @@ pub struct Args {
     /// Trust the CA certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE", help_heading = "Network options")]
     pub cacert: Option<PathBuf>,
-    /// Allow http:// addresses; a redirect from https to http is refused all the same
+    /// Allow http:// addresses, and ask an oci:// registry by http; a redirect from https to http is refused all the same
     #[arg(long, help_heading = "Network options")]
     pub allow_http: bool,
     /// Most bytes of one file; K, M, G or T may follow

@@ -1,11 +1,13 @@
 //! fetch, against a server of our own. What happens when it misbehaves is in `faults`.
 
+mod cargo;
 mod certificates;
 mod faults;
 mod github;
 mod index;
 mod list;
 mod mirror;
+mod oci;
 mod places;
 mod resume;
 mod rows;
@@ -56,6 +58,9 @@ impl Env {
             command.env_remove(name);
         }
         for name in ["UPSWAP_CACHE_DIR", "CACHE_DIRECTORY", "SSL_CERT_FILE", "CREDENTIALS_DIRECTORY"] {
+            command.env_remove(name);
+        }
+        for name in ["OCI_USERNAME", "OCI_PASSWORD", "OCI_TOKEN_HOST"] {
             command.env_remove(name);
         }
         command.env("UPSWAP_ROOT", self.root.path()).current_dir(self.root.path());
@@ -413,7 +418,10 @@ fn wrong_command_lines_are_usage_errors() {
         &["--timeout", "infinity", "gh:o/r"],
         &["--target", "nowhere", "gh:o/r"],
         &["--list", "--into", "x", "gh:o/r"],
-        &["oci://h/r"],
+        &["oci://h/R"],
+        &["oci://h/r:v1@v2"],
+        &["cargo:x@nightly"],
+        &["npm:x"],
         &["https://h/{version}.tgz"],
         &["--newer-than", "nightly", "gh:o/r"],
     ] {

@@ -362,8 +362,9 @@ fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {
 /// Writes the checksum list `name` of the files that were received before it.
 fn write_list(dir: &Path, name: &AssetName, from: &str, files: &[Got], say: &Say) -> Result<Got, FetchError> {
     let path = dir.join(name.as_str());
-    let list: String =
-        files.iter().map(|(Got::Kept(file) | Got::New(file, _))| format!("{}  {}\n", file.digest, file.name)).collect();
+    let lines =
+        files.iter().map(|(Got::Kept(file) | Got::New(file, _))| [file.digest.to_string(), file.name.to_string()]);
+    let list = lines.fold(String::new(), |list, [digest, name]| list + &digest + "  " + &name + "\n");
     let written = Landing::in_dir(dir, name.as_str(), say).and_then(|mut landing| {
         landing.begin(None, None)?;
         landing.write(list.as_bytes())?;

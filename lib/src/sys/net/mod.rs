@@ -211,6 +211,12 @@ impl Net {
         &self.policy
     }
 
+    /// When the time for everything is up.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// A small document, whole and in memory, at most `cap` bytes.
     pub fn document(&self, ask: &Ask, cap: Size, say: &Say) -> Result<Vec<u8>, NetError> {
         Ok(self.page(ask, cap, say)?.bytes)

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Asset, Place, Release, SourceError};
 use crate::sys::builder::{self, Built, Unbuilt};
-use crate::sys::net::Policy;
+use crate::sys::net::{Net, Policy};
 use crate::sys::say::Say;
 use crate::sys::{durable, intake};
 use crate::words::exit::{Coded, Exit};
@@ -152,26 +152,20 @@ impl Cargo {
     }
 
     /// The version that is wanted, as cargo resolves it; nothing is built yet.
-    pub fn release(
-        &self,
-        spelling: &str,
-        channel: Channel,
-        policy: &Policy,
-        say: &Say,
-    ) -> Result<Release, SourceError> {
+    pub fn release(&self, spelling: &str, channel: Channel, net: &Net, say: &Say) -> Result<Release, SourceError> {
         let version = match &self.selector {
             Selector::Exact(version) => version.trim_start_matches('v').to_owned(),
             _ if channel == Channel::WithPre => {
                 let why = "cargo picks no pre-releases by itself; name the version".to_owned();
                 return Err(SourceError::Spelling { spelling: spelling.to_owned(), why });
             }
-            selector => self.newest(spelling, selector, policy, say)?,
+            selector => self.newest(spelling, selector, net, say)?,
         };
         Ok(Release { tag: Some(Tag::new(version)), ..Release::default() })
     }
 
     /// The newest version that `selector` admits, by `cargo info`.
-    fn newest(&self, spelling: &str, selector: &Selector, policy: &Policy, say: &Say) -> Result<String, SourceError> {
+    fn newest(&self, spelling: &str, selector: &Selector, net: &Net, say: &Say) -> Result<String, SourceError> {
         let spec = match selector {
             Selector::Prefix(numbers) => {
                 let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
@@ -179,7 +173,7 @@ impl Cargo {
             }
             _ => self.name.clone(),
         };
-        let job = Job { spelling, policy, until: Instant::now() + policy.total, cross: None };
+        let job = Job { spelling, policy: net.policy(), until: net.deadline(), cross: None };
         let built = job.run(&["info", "--quiet", "--color=never", "--registry=crates-io", &spec], &[], say)?;
         if !built.status.success() {
             return Err(job.failure(&built));
@@ -201,7 +195,7 @@ impl Cargo {
         folder: &Path,
         tag: Option<&Tag>,
         cross: Option<&Target>,
-        policy: &Policy,
+        net: &Net,
         say: &Say,
     ) -> Result<Vec<Asset>, SourceError> {
         let version = tag.map(Tag::as_str).unwrap_or_default();
@@ -218,7 +212,7 @@ impl Cargo {
             Err(TryLockError::WouldBlock) => return Err(CargoError::Busy { spelling: spelling.to_owned() }.into()),
             Err(TryLockError::Error(why)) => return Err(at(why).into()),
         }
-        let job = Job { spelling, policy, until: Instant::now() + policy.total, cross };
+        let job = Job { spelling, policy: net.policy(), until: net.deadline(), cross };
         let work = root.join("target");
         let exact = format!("--version=={version}");
         let root_of = OsString::from_iter(["--root=".as_ref(), root.as_os_str()]);
@@ -332,7 +326,7 @@ impl Job<'_> {
         {
             return CargoError::Target { spelling, target: target.triple().to_owned() }.into();
         }
-        if says(&["but --locked was passed", "cannot update the lock file"]) {
+        if says(&["but --locked was passed", "cannot update the lock file", "failed to parse lock file"]) {
             return CargoError::Lock { spelling }.into();
         }
         // A compiler's errors come before the network's words, which a build script may say too.

@@ -306,7 +306,7 @@ impl Source {
         match &self.kind {
             Kind::GitHub(github) => github.release(&self.spelling, wanted, net, say),
             Kind::Registry(registry) => registry.release(&self.spelling, wanted.channel, wanted.target, net, say),
-            Kind::Cargo(cargo) => cargo.release(&self.spelling, wanted.channel, net.policy(), say),
+            Kind::Cargo(cargo) => cargo.release(&self.spelling, wanted.channel, net, say),
             Kind::Address(address) => address.release(&self.spelling, wanted, net, say),
             Kind::Folder(folder) => folder.release(&self.spelling, wanted.channel),
             Kind::File(path) => folder::file(path),
@@ -325,8 +325,7 @@ impl Source {
         if let Kind::Cargo(cargo) = &self.kind {
             let folder = host.cache().join("fetch").join(self.folder());
             let cross = (*target != host.target()).then_some(target);
-            release.assets =
-                Some(cargo.build(&self.spelling, &folder, release.tag.as_ref(), cross, net.policy(), say)?);
+            release.assets = Some(cargo.build(&self.spelling, &folder, release.tag.as_ref(), cross, net, say)?);
         }
         Ok(())
     }

@@ -113,9 +113,9 @@ pub enum OciError {
     /// The registry wants to know who asks, in a way that is not known here.
     #[error("{0}: the registry wants a log-in of a kind that is not known here; --header can carry one")]
     Challenge(Url),
-    /// The registry lets nobody in who has no name, or not this one.
+    /// The registry lets in only who has a name, or not this one.
     #[error(
-        "{url}: the registry lets us not read this; set OCI_USERNAME and OCI_PASSWORD to those that may, or check the name"
+        "{url}: the registry does not let us read this; set OCI_USERNAME and OCI_PASSWORD to those that may, or check the name"
     )]
     Denied {
         /// Where we asked.
@@ -220,7 +220,7 @@ impl Registry {
                 (Some(tag.clone()), found.ok_or_else(|| none(format!("the tag '{tag}' has just gone")))?)
             }
         };
-        let (content, digest) = client.content(bytes, target, &none)?;
+        let (content, digest) = client.content(&bytes, target, &none)?;
         let version = content.version.clone().filter(|_| tag.is_none());
         let assets = client.assets(&content, &format!("oci:{}@sha256:{digest}", self.name()))?;
         say.detail(format_args!("oci:{}: its manifest is sha256:{digest}", self.name()));
@@ -338,12 +338,12 @@ impl Client<'_> {
     /// The content that the manifest in `bytes` names, for `target` where it is an index, and the digest of its manifest.
     fn content(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         target: &Target,
         none: &dyn Fn(String) -> SourceError,
     ) -> Result<(Content, Digest), SourceError> {
-        let digest = Digest::of(&bytes);
-        let entries = match self.read(&bytes, &digest)? {
+        let digest = Digest::of(bytes);
+        let entries = match self.read(bytes, &digest)? {
             Manifest::Content(content) => return Ok((content, digest)),
             Manifest::Index(entries) => entries,
         };
@@ -365,10 +365,10 @@ impl Client<'_> {
 
     fn read(&self, bytes: &[u8], digest: &Digest) -> Result<Manifest, SourceError> {
         let read = Manifest::parse(bytes);
-        Ok(read.map_err(|why| match self.url(&format!("/manifests/sha256:{digest}")) {
+        read.map_err(|why| match self.url(&format!("/manifests/sha256:{digest}")) {
             Ok(url) => OciError::Manifest { url, why }.into(),
             Err(e) => e,
-        })?)
+        })
     }
 
     /// The files of an artifact, and an image's file system as the asset `/`.
@@ -434,7 +434,7 @@ impl Client<'_> {
             return Err(OciError::Denied { url: at }.into());
         }
         let challenge = wants.iter().find_map(|header| Challenge::read(header));
-        self.pass = Some(self.answer(challenge.ok_or_else(|| OciError::Challenge(at))?)?);
+        self.pass = Some(self.answer(challenge.ok_or(OciError::Challenge(at))?)?);
         self.net.page(&ask(self.headers()), cap, self.say).map_err(denied)
     }
 
@@ -444,17 +444,15 @@ impl Client<'_> {
         let (realm, service) = match challenge {
             Challenge::Basic => {
                 let login = login.ok_or_else(|| OciError::Denied { url: self.base.clone() })?;
-                self.guarded(&self.base)?;
+                guarded(&self.base)?;
                 return Ok(login.header()?);
             }
             Challenge::Bearer { realm, service } => (realm, service),
         };
-        let mut query = format!("scope={}", encode(&format!("repository:{}:pull", self.registry.reference.repository)));
-        if let Some(service) = service {
-            query.push_str(&format!("&service={}", encode(&service)));
-        }
+        let scope = format!("scope={}", encode(&format!("repository:{}:pull", self.registry.reference.repository)));
+        let service = service.map(|service| format!("&service={}", encode(&service))).unwrap_or_default();
         let joint = if realm.contains('?') { '&' } else { '?' };
-        let url = Url::parse(&format!("{realm}{joint}{query}")).map_err(NetError::from)?;
+        let url = Url::parse(&format!("{realm}{joint}{scope}{service}")).map_err(NetError::from)?;
         if self.base.is_secure() && !url.is_secure() {
             return Err(NetError::Downgrade { from: self.base.clone(), to: url }.into());
         }
@@ -464,21 +462,15 @@ impl Client<'_> {
             if !named && !oci::same_site(self.base.host(), url.host()) {
                 return Err(OciError::Realm { registry: self.base.host().to_owned(), realm: url }.into());
             }
-            self.guarded(&url)?;
+            guarded(&url)?;
             headers.push(login.header()?);
         }
         let ask = Ask { url: url.clone(), accept: "application/json", headers };
         let answer = self.net.document(&ask, ANSWER_MAX, self.say).map_err(denied)?;
         let answer: Option<TokenAnswer> = serde_json::from_slice(&answer).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| OciError::Token(url))?;
+        let token = token.ok_or(OciError::Token(url))?;
         Ok(Header::new("Authorization", &format!("Bearer {token}"))?)
-    }
-
-    /// That a password may be sent there: encrypted, or never leaving this host.
-    fn guarded(&self, url: &Url) -> Result<(), OciError> {
-        let loopback = |host: &str| host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        if url.is_secure() || loopback(url.host()) { Ok(()) } else { Err(OciError::Clear(url.clone())) }
     }
 
     fn headers(&self) -> Vec<Header> {
@@ -488,6 +480,15 @@ impl Client<'_> {
     fn url(&self, rest: &str) -> Result<Url, SourceError> {
         Ok(Url::parse(&format!("{}{rest}", self.base.as_str())).map_err(NetError::from)?)
     }
+}
+
+/// That a password may be sent there: encrypted, or never leaving this host.
+fn guarded(url: &Url) -> Result<(), OciError> {
+    let loopback = |host: &str| {
+        let octets = host.strip_prefix("127.").unwrap_or("?");
+        host == "localhost" || host == "[::1]" || octets.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    };
+    if url.is_secure() || loopback(url.host()) { Ok(()) } else { Err(OciError::Clear(url.clone())) }
 }
 
 fn denied(error: NetError) -> SourceError {
