@@ -67,6 +67,16 @@ pub struct Args {
     #[arg(long, value_name = "NAME", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
 
+    /// Refuse what is signed or was fetched as another version than V [default: the version that fetch got]
+    #[arg(long, value_name = "V", help_heading = "Demands")]
+    pub expect_version: Option<String>,
+    /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
+    pub floor: Option<PathBuf>,
+    /// Refuse what does not meet this policy, see upswap.policy(5); it must be root's or yours, and nobody else's to write
+    #[arg(long, value_name = "FILE", help_heading = "Demands")]
+    pub policy: Option<PathBuf>,
+
     /// Files to take from an archive: NAME is the member of that path or whose path ends in /NAME; MEMBER, when it is
     /// called otherwise there, ./MEMBER its whole path; a FILE that is no archive is stored as NAME
     #[arg(

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use upswap::report::Answer;
+use upswap::steps::artifact::demands::Demands;
 use upswap::steps::artifact::evidence::Statement;
 use upswap::steps::artifact::verify::{Request, Then, Verified, verify};
 use upswap::sys::Host;
@@ -25,7 +26,9 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let files = args.list.files_or(args.files)?;
     let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target } };
     let checking = args.check;
-    let verified = verify(&Host::from_env(), &Request { files, evidence, name: args.name, then }, say)?;
+    let demands = Demands { floor: args.floor, policy: args.policy };
+    let request = Request { files, evidence, version: args.expect_version, demands, name: args.name, then };
+    let verified = verify(&Host::from_env(), &request, say)?;
     let answer = Answer::product(Exit::Done).json(json!({ "files": verified.iter().map(object).collect::<Vec<_>>() }));
     Ok(verified.iter().fold(answer, |answer, file| {
         if checking {
@@ -65,6 +68,7 @@ fn statement(said: &Statement) -> serde_json::Value {
         "signer": said.signer.as_ref().map(ToString::to_string),
         "principals": said.signer.as_ref().map(Signer::principals).unwrap_or_default(),
         "signed_at": said.signed_at,
+        "version": said.version,
         "covers": { "what": what, "name": name },
         "text": said.text,
     })

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
-use super::Host;
+use super::{Host, durable, intake};
 use crate::words::acl::{self, Writer};
 
 /// A folder that somebody else can write to.
@@ -84,6 +84,24 @@ pub fn check(host: &Host, folder: &Path) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
         }
     }
+}
+
+/// The bytes of a small file that is believed: nobody but root and the user this runs as may write it, or put another in its
+/// place. `None` when there is none.
+pub fn read(host: &Host, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let path = match fs::canonicalize(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        path => path?,
+    };
+    check(host, durable::parent(&path))?;
+    let file = intake::open_regular(&path)?;
+    let meta = file.metadata()?;
+    let who = match (is_us(meta.uid()), meta.mode() & 0o022) {
+        (true, 0) => return intake::read_at_most(file, intake::SMALL).map(Some),
+        (true, _) => "others can write it; mend that: chmod go-w",
+        (false, _) => "it belongs to somebody else; mend that: chown root",
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{who} {}", path.display())))
 }
 
 fn who_else(host: &Host, dir: &Path, sticky_is_enough: bool) -> io::Result<Option<Who>> {

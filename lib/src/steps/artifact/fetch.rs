@@ -382,6 +382,7 @@ fn write_record(record: &Path, file: &File, release: &Release, request: &Request
         schema: Origin::SCHEMA,
         source: request.source.spelling().to_owned(),
         version: release.tag.as_ref().map(|tag| tag.as_str().to_owned()),
+        published: release.published,
         asset: file.name.to_string(),
         digest: file.digest,
         time: now.as_secs(),

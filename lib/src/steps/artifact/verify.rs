@@ -6,17 +6,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::demands::{DemandError, Demands};
 use super::evidence::{Evidence, EvidenceError, Judge, Proven, Subject, Verdict};
 use super::extract::{self, ExtractError};
 use super::machine::{self, Kind, MachineError};
 use super::origin::Origin;
 use super::store::{Admitted, Store, StoreError};
 use crate::sys::say::Say;
-use crate::sys::{Host, intake};
+use crate::sys::{Host, clock, intake};
 use crate::words::digest::Digest;
 use crate::words::elf::Machine;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::{FileName, NotAFileName, Wanted};
+use crate::words::named_version;
+use crate::words::policy::Facts;
+use crate::words::release::Tag;
 
 /// The most that a file may hold which is stored or extracted from, in bytes.
 const FILE: u64 = 4 << 30;
@@ -28,6 +32,10 @@ pub struct Request {
     pub files: Vec<PathBuf>,
     /// What proves them.
     pub evidence: Evidence,
+    /// The version that they must be, as far as signatures and origin records tell.
+    pub version: Option<String>,
+    /// What must hold besides.
+    pub demands: Demands,
     /// The name of the one file: in lists and signatures when it is standard input, and in the store.
     pub name: Option<FileName>,
     /// What to do with them once they are proven.
@@ -103,6 +111,9 @@ pub enum VerifyError {
     /// A member could not be taken.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// A demand does not hold.
+    #[error(transparent)]
+    Demand(#[from] DemandError),
     /// A file does not belong on this host.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -118,6 +129,7 @@ impl Coded for VerifyError {
             Self::Read { .. } | Self::Copy { .. } => Exit::CouldNot,
             Self::Evidence(e) => e.exit(),
             Self::Extract(e) => e.exit(),
+            Self::Demand(e) => e.exit(),
             Self::Machine(e) => e.exit(),
             Self::Store(e) => e.exit(),
         }
@@ -128,6 +140,7 @@ impl Coded for VerifyError {
 pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>, VerifyError> {
     let named = one_of_each(request)?;
     let judge = request.evidence.judge(host)?;
+    let demands = request.demands.read(host)?;
     match &request.then {
         Then::Check => named
             .iter()
@@ -137,15 +150,24 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                     Some(source) => judge.judge(subject(file, name), source)?,
                 };
                 told(file, &verdict, say);
+                let origin = origin(file, name, &verdict, say);
+                let facts = facts(request, name, &verdict, &origin)?;
+                demands.judge(&shown(file), &facts)?;
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
         Then::Store { wanted, target } => {
             let mut assets = Vec::new();
             for (file, name) in named {
-                assets.push(prove(host, &judge, file, name, say)?);
+                let asset = prove(host, &judge, file, name, say)?;
+                facts(request, name, &asset.verdict, &asset.origin)?;
+                assets.push(asset);
             }
             let chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
+            for asset in &assets {
+                let facts = facts(request, &asset.name, &asset.verdict, &asset.origin)?;
+                demands.judge(&shown(&asset.file), &facts)?;
+            }
             store(host, assets, chosen, *target, say)
         }
     }
@@ -310,6 +332,7 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
         source: if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() },
         version: None,
         asset: name.to_string_lossy().into_owned(),
+        published: None,
         digest: verdict.digest,
         time: time(),
         proven: Vec::new(),
@@ -318,8 +341,30 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
     record
 }
 
+/// What the demands ask about. The version is the one that was asked for, or else fetched; no signature may name another.
+fn facts(request: &Request, name: &OsStr, verdict: &Verdict, origin: &Origin) -> Result<Facts, EvidenceError> {
+    let wanted = request.version.as_deref().or(origin.version.as_deref());
+    if let (Some(wanted), Some(fetched)) = (&request.version, &origin.version)
+        && !named_version::same(wanted, fetched)
+    {
+        let what = format!("{}: was fetched as", name.to_string_lossy());
+        return Err(EvidenceError::OtherVersion { what, found: fetched.clone(), wanted: wanted.clone() });
+    }
+    Ok(Facts {
+        statements: verdict.statements.clone(),
+        version: wanted.map(Tag::new),
+        version_proven: wanted.map_or(Ok(false), |wanted| verdict.is_signed_as(name, wanted))?,
+        published: origin.published,
+        now: clock::now(),
+    })
+}
+
+fn shown(file: &Path) -> String {
+    if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
+}
+
 fn told(file: &Path, verdict: &Verdict, say: &Say) {
-    let file = if is_stdin(file) { "standard input".into() } else { file.to_string_lossy() };
+    let file = shown(file);
     let statements: Vec<_> = verdict.statements.iter().map(|statement| statement.text.as_str()).collect();
     say.note(format_args!("{file}: {}: {}", verdict.strength(), statements.join("; ")));
 }

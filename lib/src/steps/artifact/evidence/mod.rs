@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::{Host, durable, intake};
 use crate::words::digest::{Digest, Hashing};
+use crate::words::named_version::{self, Named};
 use crate::words::sha512;
 use crate::words::statement::{By, Covers, Strength, Who};
 use crate::words::sums::Sums;
@@ -115,6 +116,31 @@ impl Verdict {
     pub fn strength(&self) -> Strength {
         self.statements.iter().map(|s| s.by.strength()).max().unwrap_or(Strength::Integrity)
     }
+
+    /// Whether a signature names `version` for the file `name`. One that names another is refused: it was made for another
+    /// release, and somebody mixes them up. The name counts where it is signed, and a list that is signed signs it.
+    pub fn is_signed_as(&self, name: &OsStr, version: &str) -> Result<bool, EvidenceError> {
+        let mut signed = false;
+        for statement in self.statements.iter().filter(|statement| statement.by.strength() == Strength::Authentic) {
+            let other = |what: String, found: &str| {
+                let (found, wanted) = (found.to_owned(), version.to_owned());
+                Err(EvidenceError::OtherVersion { what, found, wanted })
+            };
+            if let Some(said) = &statement.version {
+                if !named_version::same(said, version) {
+                    return other(format!("{}: is signed as", statement.covers.name()), said);
+                }
+                signed = true;
+            }
+            let name = name.to_string_lossy();
+            match named_version::named(&name, version) {
+                Named::Other(said) => return other(format!("{name}: is by its name"), &said),
+                Named::This => signed |= matches!(statement.covers, Covers::List(_)),
+                Named::Nothing => {}
+            }
+        }
+        Ok(signed)
+    }
 }
 
 /// A file whose bytes were proven, in a copy that nobody else can open. Only this module makes one.
@@ -213,7 +239,14 @@ impl Judge<'_> {
             if found != wanted {
                 return Err(EvidenceError::Differs { path: shown(place), kind, found, wanted, statement: text });
             }
-            statements.push(Statement { by, signer: None, signed_at: None, covers: covers.clone(), text });
+            statements.push(Statement {
+                by,
+                signer: None,
+                signed_at: None,
+                version: None,
+                covers: covers.clone(),
+                text,
+            });
             Ok(())
         };
         for (wanted, by, text) in expected {

@@ -116,5 +116,5 @@ fn stated(Good { key, primary, made }: Good, covers: &Covers) -> Statement {
     let by = if key == primary { String::new() } else { format!(" (subkey {key})") };
     let text = format!("openpgp {primary}{by} over {}", covers.name());
     let signer = Some(Signer::OpenPgp { primary, key });
-    Statement { by: By::OpenPgp, signer, signed_at: made, covers: covers.clone(), text }
+    Statement { by: By::OpenPgp, signer, signed_at: made, version: None, covers: covers.clone(), text }
 }

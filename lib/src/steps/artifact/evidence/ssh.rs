@@ -1,11 +1,11 @@
 //! SSH signatures by the keys of a file of allowed signers.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use super::error::{EvidenceError, shown};
 use super::read;
 use super::signed::{Check, Copy, Kind, SignatureFile, Signed};
+use crate::sys::clock;
 use crate::words::allowed_signers::AllowedSigners;
 use crate::words::sshsig::{self, Signature};
 use crate::words::statement::{By, Covers, Signer, Statement};
@@ -26,8 +26,7 @@ impl SshSigners {
         let text = read("file of allowed signers", &self.allowed)?;
         let allowed = AllowedSigners::parse(&text)
             .map_err(|e| EvidenceError::Malformed { path: path.clone(), why: e.to_string() })?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(Ssh { path, allowed, namespace: self.namespace.clone(), now })
+        Ok(Ssh { path, allowed, namespace: self.namespace.clone(), now: clock::now() })
     }
 }
 
@@ -103,6 +102,7 @@ impl Check for Checking<'_> {
             by: By::Ssh,
             signer: Some(signer),
             signed_at: None,
+            version: None,
             covers: read.covers.clone(),
             text: format!("ssh {key} ({principals}) over {name}"),
         }])
