@@ -42,7 +42,7 @@ impl Key {
         let key = match lines.next() {
             None | Some("") => return Err(NotAKey("it is a comment alone, without a key")),
             // A secret key (algorithm `Ed`, then what encrypts it) and a signature are longer; `RW` is `Ed` in base64.
-            Some(long) if long.len() > 100 && comment.contains("secret key") => {
+            Some(long) if long.len() >= 100 && comment.contains("secret key") => {
                 return Err(NotAKey("it is a secret key or a signature; the public key is in the .pub file"));
             }
             Some(line) => Self::from_base64(line).ok_or(NotAKey("its second line is no key"))?,
@@ -249,6 +249,24 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
             assert!(Signature::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Key::from_base64("/etc/upswap/key.pub").is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_no_public_key_is_told_what_it_is() {
+        let key = format!("untrusted comment: minisign public key 5962B5350D176991\n{KEY}\n");
+        let secret = format!("untrusted comment: minisign encrypted secret key\nRWRTY0Iy{}\n", "A".repeat(200));
+        for (file, why) in [
+            ("", "empty"),
+            ("untrusted comment: x\n", "a comment alone"),
+            ("untrusted comment: x\n\n", "a comment alone"),
+            (&secret, "a secret key"),
+            (HASHED, "a secret key or a signature"),
+            (&format!("{key}{key}"), "one file holds one key"),
+            (&format!("{key}{OTHER}\n"), "one file holds one key"),
+        ] {
+            let said = Key::from_file(file.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        }
     }
 
     #[test]

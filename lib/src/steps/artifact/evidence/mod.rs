@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use crate::sys::{Host, durable, intake};
+use crate::sys::{Host, durable, intake, tool};
 use crate::words::digest::{Digest, Hashing};
 use crate::words::named_version::{self, Named};
 use crate::words::sha512;
@@ -269,9 +269,11 @@ impl Judge<'_> {
 
     /// The statements that the list is signed, at least one for each kind of signature that is asked for.
     fn authenticated(&self, list: &Path, text: &[u8]) -> Result<Vec<Statement>, EvidenceError> {
+        let unreadable = |source| EvidenceError::Unreadable { what: "copy of the list", path: shown(list), source };
+        let copy = tool::Handed::new(text).map_err(unreadable)?;
         let mut statements = Vec::new();
         for (path, signature) in &self.signatures_of(list, &Covers::List(last(list)))? {
-            let mut check = signature.begin(None)?;
+            let mut check = signature.begin(Some(copy.file()))?;
             check.update(text)?;
             statements.extend(self.by_whom_it_should(path, check)?);
         }
