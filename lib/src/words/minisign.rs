@@ -26,8 +26,9 @@ impl Key {
     #[must_use]
     pub fn from_base64(text: &str) -> Option<Self> {
         let key = PublicKey::from_base64(text).ok()?;
-        // Two bytes of algorithm, eight of key number, little-endian.
-        let id = u64::from_le_bytes(base64_start::<10>(text)?.get(2..)?.try_into().ok()?);
+        // Two bytes of algorithm, eight of key number, little-endian. A key has one algorithm; signatures have two.
+        let start = base64_start::<10>(text)?;
+        let id = u64::from_le_bytes(start.strip_prefix(b"Ed")?.try_into().ok()?);
         Some(Self { key, id })
     }
 
@@ -249,6 +250,7 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
             assert!(Signature::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Key::from_base64("/etc/upswap/key.pub").is_none());
+        assert!(Key::from_base64(&KEY.replace("RW", "RU")).is_none(), "no key's algorithm");
     }
 
     #[test]
