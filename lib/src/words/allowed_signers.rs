@@ -86,7 +86,7 @@ impl AllowedSigners {
     }
 }
 
-/// Whether a pattern list of ssh_config(5), "PATTERNS", fits `text`: one pattern does, and none with `!` in front.
+/// Whether a pattern list of `ssh_config(5)`, "PATTERNS", fits `text`: one pattern does, and none with `!` in front.
 #[must_use]
 pub fn matches(list: &str, text: &str) -> bool {
     let refused =

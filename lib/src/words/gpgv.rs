@@ -86,12 +86,11 @@ pub struct NotAKeyring(&'static str);
 pub fn keyring(bytes: &[u8]) -> Result<Vec<u8>, NotAKeyring> {
     const SECRET: NotAKeyring = NotAKeyring("it holds a secret key; export the public one (gpg --export)");
     // A binary packet has its highest bit set; its type is in the bits below (section 4.2).
+    // A keybox has its length in front, type 1, version 1, flags, and then its name.
     match bytes {
         [] => Err(NotAKeyring("it is empty")),
-        [0x98..=0x9b | 0xc6, ..] => Ok(bytes.to_vec()),
+        [0x98..=0x9b | 0xc6, ..] | [_, _, _, _, 1, 1, _, _, b'K', b'B', b'X', b'f', ..] => Ok(bytes.to_vec()),
         [0x94..=0x97 | 0xc5, ..] => Err(SECRET),
-        // A keybox: length, type 1, version 1, flags, magic.
-        [_, _, _, _, 1, 1, _, _, b'K', b'B', b'X', b'f', ..] => Ok(bytes.to_vec()),
         [first, ..] if first & 0x80 != 0 => Err(NotAKeyring("it begins with something else than a key")),
         _ => {
             let text = str::from_utf8(bytes).map_err(|_| NotAKeyring("it is neither a keyring nor armour"))?;

@@ -84,7 +84,7 @@ pub struct Signature {
     public: Public,
     namespace: String,
     hash: Hash,
-    signature: Vec<u8>,
+    made: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,8 +128,8 @@ impl Signature {
         };
         let namespace = std::str::from_utf8(namespace).ok().filter(|namespace| !namespace.is_empty());
         let namespace = namespace.ok_or(NotASignature::Malformed("it has no namespace"))?.to_owned();
-        let (public, signature) = of_key(key, signature)?;
-        Ok(Self { key: KeyBlob(key.to_vec()), public, namespace, hash, signature })
+        let (public, made) = of_key(key, signature)?;
+        Ok(Self { key: KeyBlob(key.to_vec()), public, namespace, hash, made })
     }
 
     /// The key that it says it was made with.
@@ -184,7 +184,7 @@ impl Check<'_> {
             signed.extend(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
             signed.extend(field);
         }
-        let signature = &self.signature.signature;
+        let signature = &self.signature.made;
         let held = match &self.signature.public {
             Public::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(&signed, signature),
             Public::P256(key) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key).verify(&signed, signature),

@@ -1,5 +1,6 @@
 //! SSH signatures by the keys of a file of allowed signers.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::error::{EvidenceError, shown};
@@ -60,7 +61,7 @@ struct Read<'k> {
 }
 
 impl Read<'_> {
-    fn rejected(&self, why: impl ToString) -> EvidenceError {
+    fn rejected(&self, why: &dyn Display) -> EvidenceError {
         EvidenceError::Rejected {
             path: self.path.clone(),
             signed: self.covers.name().to_owned(),
@@ -74,9 +75,9 @@ impl Signed for Read<'_> {
     fn begin<'s>(&'s self, _: Copy<'s>) -> Result<Box<dyn Check + 's>, EvidenceError> {
         let Ssh { allowed, namespace, now, .. } = self.trust;
         let key = self.signature.key();
-        let principals = allowed.principals(key, namespace, *now).map_err(|why| self.rejected(why))?;
+        let principals = allowed.principals(key, namespace, *now).map_err(|why| self.rejected(&why))?;
         let signer = Signer::Ssh { fingerprint: key.fingerprint(), principals };
-        let check = self.signature.check(namespace).map_err(|why| self.rejected(why))?;
+        let check = self.signature.check(namespace).map_err(|why| self.rejected(&why))?;
         Ok(Box::new(Checking { read: self, signer, check }))
     }
 }
@@ -95,7 +96,7 @@ impl Check for Checking<'_> {
 
     fn finish(self: Box<Self>) -> Result<Vec<Statement>, EvidenceError> {
         let Self { read, signer, check } = *self;
-        check.finish().map_err(|why| read.rejected(why))?;
+        check.finish().map_err(|why| read.rejected(&why))?;
         let (key, name) = (read.signature.key().fingerprint(), read.covers.name());
         let principals = signer.principals().join(" or ");
         Ok(vec![Statement {
