@@ -61,8 +61,8 @@ pub struct Args {
     /// Keyring of the OpenPGP keys that may have signed it so, binary or in armor; gpgv(1) judges
     #[arg(long, value_name = "KEYRING", help_heading = "Evidence")]
     pub gpg: Option<PathBuf>,
-    /// Take no other signer than WHO: a fingerprint, a minisign key's number, or a principal of ALLOWED_SIGNERS; may be
-    /// given several times, for any of them
+    /// Take no other signer than WHO: a fingerprint, a minisign key's number, or a principal of an SSH key; may be given
+    /// several times, for any of them
     #[arg(long, value_name = "WHO", help_heading = "Evidence")]
     pub signer: Vec<Who>,
     /// Signature file [default: name of what is signed + .minisig; .sig with --ssh; .asc, else .sig, with --gpg]

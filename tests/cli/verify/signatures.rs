@@ -1,5 +1,6 @@
 //! SSH and OpenPGP signatures by the real programs; what each signature is bound to; every bit of a small one.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 
@@ -108,7 +109,7 @@ fn ssh_signatures_of_every_kind_of_key_hold_for_those_who_may_sign() {
     ];
     for (name, options) in kinds {
         bench.ssh_key(name, options);
-        allowed += &format!("{name}@x,all@x {}\n", bench.public(name));
+        writeln!(allowed, "{name}@x,all@x {}", bench.public(name)).unwrap();
     }
     bench.file("allowed", &allowed);
     for (name, _) in kinds {
@@ -118,7 +119,7 @@ fn ssh_signatures_of_every_kind_of_key_hold_for_those_who_may_sign() {
             for signer in [format!("{name}@x"), "ssh:all@x".to_owned()] {
                 let (code, said) = bench.check(&[list, &["--ssh", "allowed", "--signer", &signer, "f"]].concat());
                 assert_eq!(code, 0, "{said}");
-                assert!(said.contains(&format!("f: authentic: ssh SHA256:")), "{said}");
+                assert!(said.contains("f: authentic: ssh SHA256:"), "{said}");
                 assert!(said.contains(&format!(" ({name}@x,all@x) over {of}")), "{said}");
             }
         }
@@ -385,7 +386,9 @@ fn no_flipped_bit_of_file_signature_or_key_holds() {
     assert_eq!(free("k.minisign"), Vec::<usize>::new());
 }
 
-/// gpgv is the judge. What it takes must leave the statement true: the same key, the same time.
+/// gpgv is the judge. What it takes must leave the statement true: the same key, the same time. Of a signature of 119 bytes
+/// it takes flips in the packet's length (it reads to the end anyway), in what no signature covers (the issuer's short number,
+/// the first two bytes of the digest), and in the length of R in bits.
 #[test]
 fn no_flipped_bit_changes_what_an_openpgp_signature_says() {
     let bench = Bench::with_script();
