@@ -17,8 +17,8 @@ Examples:
   Take two programs out of a release whose list is signed:
     verify --sums checksums.txt --minisign rune.pub --extract rune,runed \\
       rune_linux_amd64.tar.gz
-  The list is signed by one of the SSH keys that may, and by this one:
-    verify --sums SHA256SUMS --ssh /etc/upswap/rune.signers --signer release@rune.dev rune
+  The list is signed by the SSH key of this principal:
+    verify --sums SHA256SUMS --ssh rune.signers --signer release@rune.dev rune
   Is this the file that the list means? Store nothing:
     verify --check --sums checksums.txt rune_linux_amd64.tar.gz
   Verify what fetch printed:
