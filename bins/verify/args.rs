@@ -17,6 +17,8 @@ Examples:
   Take two programs out of a release whose list is signed:
     verify --sums checksums.txt --minisign rune.pub --extract rune,runed \\
       rune_linux_amd64.tar.gz
+  The list is signed by the SSH key of this principal:
+    verify --sums SHA256SUMS --ssh rune.signers --signer release@rune.dev rune
   Is this the file that the list means? Store nothing:
     verify --check --sums checksums.txt rune_linux_amd64.tar.gz
   Verify what fetch printed:
@@ -59,14 +61,17 @@ pub struct Args {
     /// Keyring of the OpenPGP keys that may have signed it so, binary or in armor; gpgv(1) judges
     #[arg(long, value_name = "KEYRING", help_heading = "Evidence")]
     pub gpg: Option<PathBuf>,
-    /// Take no other signer than WHO: a fingerprint, a minisign key's number, or a principal of ALLOWED_SIGNERS; may be
-    /// given several times, for any of them
+    /// Take no other signer than WHO: a fingerprint, a minisign key's number, or a principal of an SSH key; may be given
+    /// several times, for any of them
     #[arg(long, value_name = "WHO", help_heading = "Evidence")]
     pub signer: Vec<Who>,
     /// Signature file [default: name of what is signed + .minisig; .sig with --ssh; .asc, else .sig, with --gpg]
     #[arg(long, value_name = "NAME", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
 
+    /// Refuse what is signed or was fetched as another version than V [default: the version that fetch got]
+    #[arg(long, value_name = "V", help_heading = "Demands")]
+    pub expect_version: Option<String>,
     /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
     #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
     pub floor: Option<PathBuf>,

@@ -125,6 +125,7 @@ pub const VERIFY: Members = &[(
             "files[].proven[].signed_at",
             "When it was signed, in seconds since 1970-01-01 UTC; null when the signature does not cover a time.",
         ),
+        ("files[].proven[].version", "The version that the signature names; null when it names none."),
         ("files[].proven[].covers", "What the statement speaks of."),
         ("files[].proven[].covers.what", "Which it is: file, or the list that names the file."),
         ("files[].proven[].covers.name", "The name of that."),

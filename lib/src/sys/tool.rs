@@ -137,7 +137,7 @@ impl Host {
 /// Bytes in a file without a name that the programs started meanwhile can open, for those that take a path and no bytes.
 pub struct Handed {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Handed {
@@ -147,7 +147,13 @@ impl Handed {
         let mut file = File::from(memfd_create(c"upswap", MFdFlags::empty())?);
         file.write_all(bytes)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Ok(Self { path, _file: file })
+        Ok(Self { path, file })
+    }
+
+    /// The file, which nobody else has.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// The path that a child opens.

@@ -86,7 +86,7 @@ impl AllowedSigners {
     }
 }
 
-/// Whether a pattern list of ssh_config(5), "PATTERNS", fits `text`: one pattern does, and none with `!` in front.
+/// Whether a pattern list of `ssh_config(5)`, "PATTERNS", fits `text`: one pattern does, and none with `!` in front.
 #[must_use]
 pub fn matches(list: &str, text: &str) -> bool {
     let refused =
@@ -214,4 +214,115 @@ fn time(text: &str) -> Result<u64, &'static str> {
     let whole: u64 = (1970..year).map(|year| 365 + u64::from(leap(year))).sum();
     let months: u64 = (1..month).map(|month| days(year, month)).sum();
     Ok((((whole + months + day - 1) * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFi30qjipS6z2Zoavp9tCm/PFA/DQbFbiGDAhPpI7e6r";
+    const OTHER: &str = "ssh-rsa AAAAB3NzaC1yc2E=";
+    /// 2026-01-01 00:00 UTC, by date(1).
+    const NOW: u64 = 1_767_225_600;
+
+    fn key() -> KeyBlob {
+        KeyBlob::from_base64(KEY.split(' ').nth(1).unwrap()).unwrap()
+    }
+
+    fn allowed(file: &str) -> Result<Vec<String>, NotAllowed> {
+        AllowedSigners::parse(file.as_bytes()).unwrap().principals(&key(), "file", NOW)
+    }
+
+    #[test]
+    fn a_key_signs_for_the_principals_of_its_lines() {
+        for (file, principals) in [
+            (format!("a@x {KEY}"), vec!["a@x"]),
+            (format!("# ours\n\n  a@x,b@* {KEY} a comment \"\r\n"), vec!["a@x,b@*"]),
+            (format!("\"a x,b\"\t{KEY}"), vec!["a x,b"]),
+            (format!("a {OTHER}\nb {KEY}\nc {KEY}"), vec!["b", "c"]),
+            (format!("a namespaces=\"git\" {KEY}\nb namespaces=\"git,fil?\" {KEY}"), vec!["b"]),
+            (format!("a namespaces=file {KEY}"), vec!["a"]),
+            (format!("a NAMESPACES=\"*\",valid-after=\"20260101Z\",valid-before=\"20260101Z\" {KEY}"), vec!["a"]),
+            (format!("a sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t\nb {KEY}"), vec!["b"]),
+        ] {
+            assert_eq!(allowed(&file), Ok(principals.into_iter().map(str::to_owned).collect()), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_sign_for_what_its_lines_exclude() {
+        for (file, why) in [
+            (format!("a {OTHER}"), NotAllowed::Unknown),
+            (format!("a namespaces=\"git\" {KEY}"), NotAllowed::Namespace),
+            (format!("a namespaces=\"*,!file\" {KEY}"), NotAllowed::Namespace),
+            (format!("a valid-after=\"202601010001Z\" {KEY}"), NotAllowed::Time),
+            (format!("a valid-after=\"20260101000001Z\" {KEY}"), NotAllowed::Time),
+            (format!("a valid-before=\"20251231235959Z\" {KEY}"), NotAllowed::Time),
+        ] {
+            assert_eq!(allowed(&file), Err(why), "{file}");
+        }
+    }
+
+    #[test]
+    fn one_line_that_is_not_understood_refuses_the_file() {
+        for bad in [
+            KEY,
+            "a",
+            "a ssh-ed25519",
+            &format!("a {}", KEY.replace("ed25519 ", "rsa ")),
+            &format!("a {}", &KEY[..KEY.len() - 1]),
+            &format!("a cert-authority {KEY}"),
+            &format!("a no-touch-required {KEY}"),
+            &format!("a namespaces {KEY}"),
+            &format!("a namespaces=\"\" {KEY}"),
+            &format!("a namespaces=\"x {KEY}"),
+            &format!("\"a {KEY}"),
+            &format!("a,,b {KEY}"),
+            &format!("\"\" {KEY}"),
+            &format!("a valid-after=\"20260101\" {KEY}"),
+            &format!("a valid-after=\"20260230Z\" {KEY}"),
+            &format!("a valid-after=\"20260101Z\",valid-after=\"20260101Z\" {KEY}"),
+            "-----BEGIN SSH SIGNATURE-----",
+        ] {
+            let file = format!("a {KEY}\n{bad}\n");
+            let error = AllowedSigners::parse(file.as_bytes()).unwrap_err();
+            assert!(matches!(error, NotAllowedSigners::Malformed { line: 2, .. }), "{bad}: {error}");
+        }
+        for empty in ["", "\n# nobody\n"] {
+            assert_eq!(AllowedSigners::parse(empty.as_bytes()).unwrap_err(), NotAllowedSigners::Empty);
+        }
+        let certificate = AllowedSigners::parse(format!("a cert-authority {KEY}").as_bytes()).unwrap_err().to_string();
+        assert!(certificate.contains("cert-authority"), "{certificate}");
+    }
+
+    #[test]
+    fn patterns_are_those_of_ssh_config() {
+        for (list, text, fit) in [
+            ("a", "a", true),
+            ("a", "A", false),
+            ("*@x", "a@x", true),
+            ("*@x", "a@xy", false),
+            ("*a*b", "aab", true),
+            ("a?c", "abc", true),
+            ("a?", "a", false),
+            ("*", "", true),
+            ("!a,*", "a", false),
+            ("!a,*", "b", true),
+            ("!a", "b", false),
+            ("", "", true),
+        ] {
+            assert_eq!(matches(list, text), fit, "{list} {text}");
+        }
+        let long = "a".repeat(10_000);
+        assert!(!matches(&format!("{}b", "*a".repeat(1000)), &long), "in no more time than the product of both");
+    }
+
+    #[test]
+    fn times_are_those_of_date() {
+        for (text, seconds) in
+            [("19700101Z", 0), ("20000229Z", 951_782_400), ("20240301000000Z", 1_709_251_200), ("202601010000Z", NOW)]
+        {
+            assert_eq!(time(text), Ok(seconds), "{text}");
+        }
+    }
 }

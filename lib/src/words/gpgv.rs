@@ -86,12 +86,11 @@ pub struct NotAKeyring(&'static str);
 pub fn keyring(bytes: &[u8]) -> Result<Vec<u8>, NotAKeyring> {
     const SECRET: NotAKeyring = NotAKeyring("it holds a secret key; export the public one (gpg --export)");
     // A binary packet has its highest bit set; its type is in the bits below (section 4.2).
+    // A keybox has its length in front, type 1, version 1, flags, and then its name.
     match bytes {
         [] => Err(NotAKeyring("it is empty")),
-        [0x98..=0x9b | 0xc6, ..] => Ok(bytes.to_vec()),
+        [0x98..=0x9b | 0xc6, ..] | [_, _, _, _, 1, 1, _, _, b'K', b'B', b'X', b'f', ..] => Ok(bytes.to_vec()),
         [0x94..=0x97 | 0xc5, ..] => Err(SECRET),
-        // A keybox: length, type 1, version 1, flags, magic.
-        [_, _, _, _, 1, 1, _, _, b'K', b'B', b'X', b'f', ..] => Ok(bytes.to_vec()),
         [first, ..] if first & 0x80 != 0 => Err(NotAKeyring("it begins with something else than a key")),
         _ => {
             let text = str::from_utf8(bytes).map_err(|_| NotAKeyring("it is neither a keyring nor armour"))?;
@@ -129,4 +128,88 @@ fn dearmoured(text: &str) -> Option<Vec<u8>> {
         while lines.next_if(|line| line.is_empty()).is_some() {}
     }
     (!bytes.is_empty()).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "6DB4E8D04EE1F751377A2B128204AEE13D37A7B0";
+    const PRIMARY: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
+
+    fn signature(hash: &str, class: &str) -> String {
+        format!(
+            "[GNUPG:] NEWSIG\n[GNUPG:] KEY_CONSIDERED {KEY} 0\n[GNUPG:] GOODSIG 8204AEE13D37A7B0 A B\n\
+             [GNUPG:] VALIDSIG {KEY} 2026-11-21 1795304120 0 4 0 22 {hash} {class} {PRIMARY}\n"
+        )
+    }
+
+    #[test]
+    fn a_good_signature_is_told_with_its_keys_and_its_time() {
+        let fine = signature("8", "00");
+        let read = good(fine.as_bytes()).unwrap();
+        assert_eq!(read, [Good { key: KEY.to_owned(), primary: PRIMARY.to_owned(), made: Some(1_795_304_120) }]);
+        assert_eq!(good(format!("{fine}{}", signature("10", "00")).as_bytes()).unwrap().len(), 2);
+        assert_eq!(good(fine.replace("1795304120", "20261121T000000").as_bytes()).unwrap()[0].made, None);
+    }
+
+    #[test]
+    fn everything_else_is_refused_by_name() {
+        let fine = signature("8", "00");
+        for (status, why) in [
+            (String::new(), "no good signature"),
+            ("gpgv: GOODSIG\nVALIDSIG\n".to_owned(), "no good signature"),
+            (fine.replace("GOODSIG", "GOOD"), "no good signature"),
+            (fine.replace("NEWSIG", "OLDSIG"), "no good signature"),
+            (fine.lines().take(3).collect::<Vec<_>>().join("\n"), "no good signature"),
+            (format!("{fine}[GNUPG:] NEWSIG\n"), "no good signature"),
+            (format!("{fine}[GNUPG:] BADSIG 8204AEE13D37A7B0 A"), "does not fit"),
+            (format!("{fine}[GNUPG:] ERRSIG 8204AEE13D37A7B0 22 10 00 1795304120 9 {KEY}"), "not in the keyring"),
+            (format!("{fine}[GNUPG:] ERRSIG 8204AEE13D37A7B0 22 1 00 1795304120 5 {KEY}"), "can't be checked"),
+            (fine.replace("GOODSIG", "EXPSIG"), "has expired"),
+            (fine.replace("GOODSIG", "EXPKEYSIG"), "has expired"),
+            (fine.replace("GOODSIG", "REVKEYSIG"), "is revoked"),
+            (format!("[GNUPG:] NODATA 1\n{fine}"), "no OpenPGP signature"),
+            (format!("[GNUPG:] PLAINTEXT 62 0 f\n{fine}"), "no detached signature"),
+            (format!("{fine}[GNUPG:] FAILURE gpgv 1"), "gpgv says"),
+            (signature("1", "00"), "MD5"),
+            (signature("2", "00"), "SHA-1"),
+            (signature("11", "00"), "SHA-224"),
+            (signature("99", "00"), "an unknown digest"),
+            (signature("8", "01"), "--textmode"),
+            (fine.replace(KEY, "8204AEE13D37A7B0"), "no fingerprint"),
+            (fine.replace(&format!(" {PRIMARY}"), ""), "not of the known form"),
+        ] {
+            let said = good(status.as_bytes()).unwrap_err();
+            assert!(said.contains(why), "{status}: {said}");
+        }
+    }
+
+    #[test]
+    fn keyrings_are_taken_with_and_without_armour() {
+        const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+        const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
+        let block = format!("{BEGIN}\nVersion: x\n\nmDME\nAAAA\n=abcd\n{END}\n");
+        let bytes = [0x98, 0x33, 0x04, 0, 0, 0];
+        assert_eq!(keyring(&bytes).unwrap(), bytes);
+        assert_eq!(keyring(block.as_bytes()).unwrap(), bytes);
+        assert_eq!(keyring(block.replace('\n', "\r\n").as_bytes()).unwrap(), bytes);
+        assert_eq!(keyring(format!("{block}\n{block}").as_bytes()).unwrap(), [bytes, bytes].concat());
+        assert_eq!(keyring(b"\0\0\0\x20\x01\x01\0\x02KBXf").unwrap().len(), 12);
+        for (bad, why) in [
+            (Vec::new(), "empty"),
+            (vec![0x95, 1], "secret"),
+            (block.replace("PUBLIC", "PRIVATE").into_bytes(), "secret"),
+            (vec![0x88, 0x75], "something else"),
+            (b"a@x ssh-ed25519 AAAA".to_vec(), "armour"),
+            (b"\x01\xff".to_vec(), "neither"),
+            (format!("{BEGIN}\n\n{END}\n").into_bytes(), "armour"),
+            (block.replace("mDME", "m?ME").into_bytes(), "armour"),
+            (block.replace(END, "").into_bytes(), "armour"),
+            (format!("{block}x").into_bytes(), "armour"),
+        ] {
+            let said = keyring(&bad).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub mod ldcache;
 pub mod member;
 pub mod minisign;
 pub mod name;
+pub mod named_version;
 pub mod oci;
 pub mod pattern;
 pub mod policy;

@@ -79,7 +79,9 @@ mod tests {
         assert_eq!(Sha512::of(b"abc").to_string(), ABC);
         assert_eq!(Sha512::from_hex(ABC.to_uppercase().as_bytes()), Some(Sha512::of(b"abc")));
         let mut hashing = Hashing::default();
-        [&b"a"[..], b"", b"bc"].iter().for_each(|part| hashing.update(part));
+        for part in [&b"a"[..], b"", b"bc"] {
+            hashing.update(part);
+        }
         assert_eq!(hashing.finish(), Sha512::of(b"abc"));
         for bad in ["", &ABC[1..], &format!("{ABC}0"), &format!("{}g", &ABC[1..])] {
             assert_eq!(Sha512::from_hex(bad.as_bytes()), None, "{bad}");

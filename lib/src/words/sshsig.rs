@@ -84,7 +84,7 @@ pub struct Signature {
     public: Public,
     namespace: String,
     hash: Hash,
-    signature: Vec<u8>,
+    made: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,8 +128,8 @@ impl Signature {
         };
         let namespace = std::str::from_utf8(namespace).ok().filter(|namespace| !namespace.is_empty());
         let namespace = namespace.ok_or(NotASignature::Malformed("it has no namespace"))?.to_owned();
-        let (public, signature) = of_key(key, signature)?;
-        Ok(Self { key: KeyBlob(key.to_vec()), public, namespace, hash, signature })
+        let (public, made) = of_key(key, signature)?;
+        Ok(Self { key: KeyBlob(key.to_vec()), public, namespace, hash, made })
     }
 
     /// The key that it says it was made with.
@@ -184,7 +184,7 @@ impl Check<'_> {
             signed.extend(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
             signed.extend(field);
         }
-        let signature = &self.signature.signature;
+        let signature = &self.signature.made;
         let held = match &self.signature.public {
             Public::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(&signed, signature),
             Public::P256(key) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key).verify(&signed, signature),
@@ -292,5 +292,88 @@ impl<'b> Fields<'b> {
 
     fn rsa(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         Some((self.positive()?.to_vec(), self.positive()?.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Made with OpenSSH 9.2 for these tests; the secret key is gone.
+    const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIFi30qjipS6z2Zoavp9tCm/PFA/DQbFbiGDAhPpI7e6r";
+    const SIGNED: &[u8] = b"test list\n";
+    const SIGNATURE: &str = "-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgWLfSqOKlLrPZmhq+n20Kb88UD8
+NBsVuIYMCE+kjt7qsAAAAEZmlsZQAAAAAAAAAGc2hhNTEyAAAAUwAAAAtzc2gtZWQyNTUx
+OQAAAECM0Leuz0C+hxEsU9RkpuqUR1wCyMBT6d9vA3aGOJwxPSzExUaf+hHKnEkjefDbg6
+b2zM3n1Gehn/qsh/+OJlUM
+-----END SSH SIGNATURE-----
+";
+
+    /// Whether the signature is one of `KEY` over the bytes.
+    fn holds(signature: &[u8], bytes: &[u8], namespace: &str) -> bool {
+        let Ok(signature) = Signature::parse(signature) else { return false };
+        let Ok(mut check) = signature.check(namespace) else { return false };
+        bytes.chunks(3).for_each(|chunk| check.update(chunk));
+        check.finish().is_ok() && Some(signature.key()) == KeyBlob::from_base64(KEY).as_ref()
+    }
+
+    #[test]
+    fn a_signature_of_ssh_keygen_holds_for_its_bytes_and_its_namespace() {
+        assert!(holds(SIGNATURE.as_bytes(), SIGNED, "file"));
+        assert!(holds(SIGNATURE.replace('\n', "\r\n").as_bytes(), SIGNED, "file"));
+        assert!(!holds(SIGNATURE.as_bytes(), b"test list", "file"));
+        assert!(!holds(SIGNATURE.as_bytes(), b"", "file"));
+        assert!(!holds(SIGNATURE.as_bytes(), SIGNED, "git"));
+        let key = KeyBlob::from_base64(KEY).unwrap();
+        assert_eq!(key.fingerprint(), "SHA256:fAsdslCeuNoAW2EGsLzLnaS/CAqzy7McTlMYOuuokF4");
+        assert_eq!(key.kind(), Some("ssh-ed25519"));
+    }
+
+    #[test]
+    fn no_single_bit_flip_of_signature_or_bytes_holds() {
+        for bit in 0..SIGNATURE.len() * 8 {
+            let mut flipped = SIGNATURE.as_bytes().to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!holds(&flipped, SIGNED, "file"), "byte {} bit {}", bit / 8, bit % 8);
+        }
+        for bit in 0..SIGNED.len() * 8 {
+            let mut flipped = SIGNED.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!holds(SIGNATURE.as_bytes(), &flipped, "file"), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_doubled_or_of_another_kind_is_refused() {
+        for length in 0..SIGNATURE.len() - 1 {
+            assert!(Signature::parse(&SIGNATURE.as_bytes()[..length]).is_err(), "{length}");
+        }
+        for bad in [format!("{SIGNATURE}{SIGNATURE}"), format!("x\n{SIGNATURE}"), format!("{SIGNATURE}x")] {
+            assert!(Signature::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let of = |kind: &str, algorithm: &str| {
+            let mut blob = MAGIC.to_vec();
+            blob.extend(1u32.to_be_bytes());
+            let field = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+            let (key, made) =
+                ([field(kind.as_bytes()), field(b"x")].concat(), [field(algorithm.as_bytes()), field(b"y")].concat());
+            for part in [&key[..], b"file", b"", b"sha512", &made] {
+                blob.extend(field(part));
+            }
+            let text = format!("{BEGIN}\n{}\n{END}\n", STANDARD.encode(blob));
+            Signature::parse(text.as_bytes()).unwrap_err()
+        };
+        for (kind, algorithm, named) in [
+            ("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com"),
+            ("ssh-dss", "ssh-dss", "ssh-dss"),
+            ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
+            ("ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"),
+            ("ssh-rsa", "ssh-rsa", "ssh-rsa with ssh-rsa"),
+            ("ssh-ed25519", "rsa-sha2-512", "ssh-ed25519 with rsa-sha2-512"),
+        ] {
+            assert_eq!(of(kind, algorithm), NotASignature::Unsupported(named.to_owned()));
+        }
+        assert!(matches!(of("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"), NotASignature::Malformed(_)));
     }
 }

@@ -223,6 +223,8 @@ pub struct Statement {
     pub signer: Option<Signer>,
     /// When, in seconds since 1970-01-01 UTC, only when the signature covers this.
     pub signed_at: Option<u64>,
+    /// The version that the signature names.
+    pub version: Option<String>,
     /// What it speaks of.
     pub covers: Covers,
     /// All of it for people, in one line.

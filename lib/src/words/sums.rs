@@ -244,8 +244,11 @@ fn entry(line: &[u8]) -> Result<(Vec<u8>, Value), Problem> {
     Ok((name, value))
 }
 
+/// A name, when there is one, and what it is listed with.
+type Gnu<'l> = (Option<&'l [u8]>, Value);
+
 /// `DIGEST  NAME` or `DIGEST`; `None` when the line does not begin with hexadecimal digits that end at a space.
-fn gnu(line: &[u8]) -> Result<Option<(Option<&[u8]>, Value)>, Problem> {
+fn gnu(line: &[u8]) -> Result<Option<Gnu<'_>>, Problem> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let (hex, rest) = line.split_at(digits);
     if !matches!(rest.first(), None | Some(b' ' | b'\t')) || digits < 32 {

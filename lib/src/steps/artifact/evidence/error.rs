@@ -88,6 +88,16 @@ pub enum EvidenceError {
         /// Who should have.
         wanted: String,
     },
+    /// The evidence is of another version.
+    #[error("{what} version {found}, and {wanted} is wanted")]
+    OtherVersion {
+        /// What, and by what.
+        what: String,
+        /// The version that it names.
+        found: String,
+        /// The version that was asked for, or that fetch got.
+        wanted: String,
+    },
     /// gpgv could not judge.
     #[error("{path}: {source}{}", hint(source))]
     Gpgv {
@@ -139,6 +149,7 @@ impl Coded for EvidenceError {
             | Self::Rejected { .. }
             | Self::OtherFile { .. }
             | Self::OtherSigner { .. }
+            | Self::OtherVersion { .. }
             | Self::List { .. }
             | Self::NoEntry { .. }
             | Self::Differs { .. } => Exit::No,

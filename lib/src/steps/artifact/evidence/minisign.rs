@@ -109,6 +109,7 @@ impl Check for Checking<'_> {
                 by: By::Minisign,
                 signer: Some(Signer::Minisign(key.to_string())),
                 signed_at: minisign::time_of(&comment),
+                version: minisign::version_of(&comment).map(str::to_owned),
                 covers: covers.clone(),
                 text: format!("minisign {key} over {name}: {comment}"),
             }]),

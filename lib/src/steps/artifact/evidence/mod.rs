@@ -14,8 +14,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use crate::sys::{Host, durable, intake};
+use crate::sys::{Host, durable, intake, tool};
 use crate::words::digest::{Digest, Hashing};
+use crate::words::named_version::{self, Named};
 use crate::words::sha512;
 use crate::words::statement::{By, Covers, Strength, Who};
 use crate::words::sums::Sums;
@@ -115,6 +116,31 @@ impl Verdict {
     pub fn strength(&self) -> Strength {
         self.statements.iter().map(|s| s.by.strength()).max().unwrap_or(Strength::Integrity)
     }
+
+    /// Whether a signature names `version` for the file `name`. One that names another is refused: it was made for another
+    /// release, and somebody mixes them up. The name counts where it is signed, and a list that is signed signs it.
+    pub fn is_signed_as(&self, name: &OsStr, version: &str) -> Result<bool, EvidenceError> {
+        let mut signed = false;
+        for statement in self.statements.iter().filter(|statement| statement.by.strength() == Strength::Authentic) {
+            let other = |what: String, found: &str| {
+                let (found, wanted) = (found.to_owned(), version.to_owned());
+                Err(EvidenceError::OtherVersion { what, found, wanted })
+            };
+            if let Some(said) = &statement.version {
+                if !named_version::same(said, version) {
+                    return other(format!("{}: is signed as", statement.covers.name()), said);
+                }
+                signed = true;
+            }
+            let name = name.to_string_lossy();
+            match named_version::named(&name, version) {
+                Named::Other(said) => return other(format!("{name}: is by its name"), &said),
+                Named::This => signed |= matches!(statement.covers, Covers::List(_)),
+                Named::Nothing => {}
+            }
+        }
+        Ok(signed)
+    }
 }
 
 /// A file whose bytes were proven, in a copy that nobody else can open. Only this module makes one.
@@ -204,14 +230,22 @@ impl Judge<'_> {
             }
             checks.iter_mut().try_for_each(|check| check.update(bytes))
         })?;
-        for (check, (path, _)) in checks.into_iter().zip(&signatures) {
+        for (mut check, (path, _)) in checks.into_iter().zip(&signatures) {
+            check.digest(digest);
             statements.extend(self.by_whom_it_should(path, check)?);
         }
         let mut holds = |by, text: String, (kind, found, wanted): (_, String, String)| {
             if found != wanted {
                 return Err(EvidenceError::Differs { path: shown(place), kind, found, wanted, statement: text });
             }
-            statements.push(Statement { by, signer: None, signed_at: None, covers: covers.clone(), text });
+            statements.push(Statement {
+                by,
+                signer: None,
+                signed_at: None,
+                version: None,
+                covers: covers.clone(),
+                text,
+            });
             Ok(())
         };
         for (wanted, by, text) in expected {
@@ -234,9 +268,11 @@ impl Judge<'_> {
 
     /// The statements that the list is signed, at least one for each kind of signature that is asked for.
     fn authenticated(&self, list: &Path, text: &[u8]) -> Result<Vec<Statement>, EvidenceError> {
+        let unreadable = |source| EvidenceError::Unreadable { what: "copy of the list", path: shown(list), source };
+        let copy = tool::Handed::new(text).map_err(unreadable)?;
         let mut statements = Vec::new();
         for (path, signature) in &self.signatures_of(list, &Covers::List(last(list)))? {
-            let mut check = signature.begin(None)?;
+            let mut check = signature.begin(Some(copy.file()))?;
             check.update(text)?;
             statements.extend(self.by_whom_it_should(path, check)?);
         }

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::{EvidenceError, shown};
@@ -19,7 +19,7 @@ use crate::words::statement::{By, Covers, Signer, Statement};
 const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Reads a keyring.
-pub(super) fn trust(host: &Host, keyring: &PathBuf) -> Result<OpenPgp, EvidenceError> {
+pub(super) fn trust(host: &Host, keyring: &Path) -> Result<OpenPgp, EvidenceError> {
     let path = shown(keyring);
     let keys = gpgv::keyring(&read("keyring", keyring)?)
         .map_err(|e| EvidenceError::Malformed { path: path.clone(), why: e.to_string() })?;
@@ -116,5 +116,5 @@ fn stated(Good { key, primary, made }: Good, covers: &Covers) -> Statement {
     let by = if key == primary { String::new() } else { format!(" (subkey {key})") };
     let text = format!("openpgp {primary}{by} over {}", covers.name());
     let signer = Some(Signer::OpenPgp { primary, key });
-    Statement { by: By::OpenPgp, signer, signed_at: made, covers: covers.clone(), text }
+    Statement { by: By::OpenPgp, signer, signed_at: made, version: None, covers: covers.clone(), text }
 }

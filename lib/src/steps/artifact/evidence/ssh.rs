@@ -1,11 +1,12 @@
 //! SSH signatures by the keys of a file of allowed signers.
 
+use std::fmt::Display;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use super::error::{EvidenceError, shown};
 use super::read;
 use super::signed::{Check, Copy, Kind, SignatureFile, Signed};
+use crate::sys::clock;
 use crate::words::allowed_signers::AllowedSigners;
 use crate::words::sshsig::{self, Signature};
 use crate::words::statement::{By, Covers, Signer, Statement};
@@ -26,8 +27,7 @@ impl SshSigners {
         let text = read("file of allowed signers", &self.allowed)?;
         let allowed = AllowedSigners::parse(&text)
             .map_err(|e| EvidenceError::Malformed { path: path.clone(), why: e.to_string() })?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(Ssh { path, allowed, namespace: self.namespace.clone(), now })
+        Ok(Ssh { path, allowed, namespace: self.namespace.clone(), now: clock::now() })
     }
 }
 
@@ -61,7 +61,7 @@ struct Read<'k> {
 }
 
 impl Read<'_> {
-    fn rejected(&self, why: impl ToString) -> EvidenceError {
+    fn rejected(&self, why: &dyn Display) -> EvidenceError {
         EvidenceError::Rejected {
             path: self.path.clone(),
             signed: self.covers.name().to_owned(),
@@ -75,9 +75,9 @@ impl Signed for Read<'_> {
     fn begin<'s>(&'s self, _: Copy<'s>) -> Result<Box<dyn Check + 's>, EvidenceError> {
         let Ssh { allowed, namespace, now, .. } = self.trust;
         let key = self.signature.key();
-        let principals = allowed.principals(key, namespace, *now).map_err(|why| self.rejected(why))?;
+        let principals = allowed.principals(key, namespace, *now).map_err(|why| self.rejected(&why))?;
         let signer = Signer::Ssh { fingerprint: key.fingerprint(), principals };
-        let check = self.signature.check(namespace).map_err(|why| self.rejected(why))?;
+        let check = self.signature.check(namespace).map_err(|why| self.rejected(&why))?;
         Ok(Box::new(Checking { read: self, signer, check }))
     }
 }
@@ -96,13 +96,14 @@ impl Check for Checking<'_> {
 
     fn finish(self: Box<Self>) -> Result<Vec<Statement>, EvidenceError> {
         let Self { read, signer, check } = *self;
-        check.finish().map_err(|why| read.rejected(why))?;
+        check.finish().map_err(|why| read.rejected(&why))?;
         let (key, name) = (read.signature.key().fingerprint(), read.covers.name());
         let principals = signer.principals().join(" or ");
         Ok(vec![Statement {
             by: By::Ssh,
             signer: Some(signer),
             signed_at: None,
+            version: None,
             covers: read.covers.clone(),
             text: format!("ssh {key} ({principals}) over {name}"),
         }])
