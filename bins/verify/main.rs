@@ -20,8 +20,9 @@ fn main() -> ExitCode {
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let end = if args.null { b'\0' } else { b'\n' };
     let evidence = args.evidence()?;
+    let runs = args.runs();
     let files = args.list.files_or(args.files)?;
-    let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target } };
+    let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target, runs } };
     let checking = args.check;
     let verified = verify(&Host::from_env(), &Request { files, evidence, name: args.name, then }, say)?;
     let answer = Answer::product(Exit::Done).json(json!({ "files": verified.iter().map(object).collect::<Vec<_>>() }));
@@ -41,6 +42,9 @@ fn object(file: &Verified) -> serde_json::Value {
             "path": stored.path.to_string_lossy(),
             "digest": stored.digest,
             "size": stored.size,
+            "ran": stored.ran.iter().map(|ran| {
+                json!({ "words": ran.words, "line": ran.line, "version": ran.version })
+            }).collect::<Vec<_>>(),
         })
     });
     json!({

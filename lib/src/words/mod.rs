@@ -1,6 +1,7 @@
 //! The words of the trade, pure: no file, no process, no clock.
 
 pub mod acl;
+pub mod call;
 pub mod digest;
 pub mod duration;
 pub mod elf;
@@ -11,6 +12,7 @@ pub mod member;
 pub mod minisign;
 pub mod name;
 pub mod pattern;
+pub mod printed;
 pub mod privileges;
 pub mod proof;
 pub mod release;

@@ -5,6 +5,7 @@ pub mod extract;
 pub mod fetch;
 pub mod machine;
 pub mod origin;
+pub mod run;
 pub mod source;
 pub mod store;
 pub mod verify;

@@ -10,6 +10,7 @@ use super::evidence::{Evidence, EvidenceError, Judge, Proven, Verdict};
 use super::extract::{self, ExtractError};
 use super::machine::{self, Kind, MachineError};
 use super::origin::Origin;
+use super::run::{self, Candidate, Ran, RunError, Runs};
 use super::store::{Admitted, Store, StoreError};
 use crate::sys::say::Say;
 use crate::sys::{Host, intake};
@@ -45,6 +46,8 @@ pub enum Then {
         wanted: Vec<Wanted>,
         /// The machine that programs must be for, when it is not this host.
         target: Option<Machine>,
+        /// What to run of them before.
+        runs: Option<Runs>,
     },
 }
 
@@ -70,6 +73,8 @@ pub struct StoredFile {
     pub digest: Digest,
     /// How many bytes it holds.
     pub size: u64,
+    /// What it gave when it was run.
+    pub ran: Vec<Ran>,
 }
 
 /// Why files are not verified.
@@ -106,6 +111,9 @@ pub enum VerifyError {
     /// A file does not belong on this host.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// A file could not be run, or failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A file could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,6 +127,7 @@ impl Coded for VerifyError {
             Self::Evidence(e) => e.exit(),
             Self::Extract(e) => e.exit(),
             Self::Machine(e) => e.exit(),
+            Self::Run(e) => e.exit(),
             Self::Store(e) => e.exit(),
         }
     }
@@ -140,13 +149,13 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
-        Then::Store { wanted, target } => {
+        Then::Store { wanted, target, runs } => {
             let mut assets = Vec::new();
             for (file, name) in named {
                 assets.push(prove(host, &judge, file, name, say)?);
             }
             let chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
-            store(host, assets, chosen, *target, say)
+            store(host, assets, chosen, *target, runs.as_ref(), say)
         }
     }
 }
@@ -249,12 +258,13 @@ fn chosen(
     Ok(wanted.iter().zip(picked).map(name).collect())
 }
 
-/// Judges all the chosen files for this host, and only then stores them.
+/// Judges all the chosen files for this host, runs what is to be run, and only then stores them.
 fn store(
     host: &Host,
     assets: Vec<Asset>,
     mut chosen: Vec<Chosen>,
     target: Option<Machine>,
+    runs: Option<&Runs>,
     say: &Say,
 ) -> Result<Vec<Verified>, VerifyError> {
     let mut kinds: Vec<Kind> = Vec::new();
@@ -265,6 +275,20 @@ fn store(
         let bytes = file.proven.bytes().map_err(|source| VerifyError::Read { path: name.clone(), source })?;
         kinds.push(machine::fits(host, target, &name, &beside, bytes, say)?);
     }
+    let mut ran: Vec<Vec<Ran>> = chosen.iter().map(|_| Vec::new()).collect();
+    if let Some(runs) = runs {
+        let mut candidates: Vec<_> = chosen
+            .iter_mut()
+            .zip(&kinds)
+            .map(|(file, kind)| Candidate {
+                name: &file.name,
+                kind: *kind,
+                proven: &mut file.proven,
+                origin: assets.get(file.asset).map(|asset| &asset.origin),
+            })
+            .collect();
+        ran = run::run(host, runs, &mut candidates, say)?;
+    }
     let store = Store::of(host);
     let mut verified: Vec<Verified> = Vec::new();
     let mut origins = Vec::new();
@@ -272,7 +296,7 @@ fn store(
         verified.push(Verified { file: asset.file, verdict: asset.verdict, stored: Vec::new() });
         origins.push(asset.origin);
     }
-    for (mut file, kind) in chosen.into_iter().zip(kinds) {
+    for ((mut file, kind), ran) in chosen.into_iter().zip(kinds).zip(ran) {
         let (Some(verified), Some(origin)) = (verified.get_mut(file.asset), origins.get(file.asset)) else { continue };
         let (path, admitted) = store.admit(&mut file.proven, &file.name, kind.mode(), origin)?;
         match admitted {
@@ -283,7 +307,7 @@ fn store(
             }
         }
         let (digest, size) = (file.proven.digest(), file.proven.size());
-        verified.stored.push(StoredFile { name: file.name, path, digest, size });
+        verified.stored.push(StoredFile { name: file.name, path, digest, size, ran });
     }
     Ok(verified)
 }
