@@ -2,6 +2,7 @@
 
 mod archives;
 mod run;
+mod runnable;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

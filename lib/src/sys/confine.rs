@@ -337,6 +337,7 @@ fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confi
 
 #[cfg(test)]
 mod tests {
+    use super::super::tool::tests::program;
     use super::*;
     use fs_err as fs;
     use std::fs::Permissions;
@@ -347,8 +348,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("bin");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        program(&path, &format!("#!/bin/sh\n{text}\n"));
         (dir, path)
     }
 

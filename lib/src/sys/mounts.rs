@@ -152,4 +152,17 @@ mod tests {
         assert!(!mount.has_room(11, 1) && !mount.has_room(10, 2));
         assert!(Mount { free_inodes: None, ..mount }.has_room(10, 9));
     }
+
+    #[test]
+    fn every_mount_has_its_options_and_the_root_is_visible() {
+        let table = table().unwrap();
+        let root = table.iter().rfind(|mount| mount.point == Path::new("/")).unwrap();
+        assert!(root.is_visible() && (root.has("rw") || root.has("ro")));
+        assert!(table.iter().any(|mount| mount.point == Path::new("/proc")));
+        let gone = MountLine { point: "/nowhere/at/all".into(), ..root.clone() };
+        let other = MountLine { point: "/proc".into(), ..root.clone() };
+        assert!(!gone.is_visible() && !other.is_visible());
+        let harmless = MountLine { options: ["ro", "nosuid", "nodev"].map(str::to_owned).to_vec(), ..root.clone() };
+        assert!(harmless.is_harmless() && !MountLine { options: vec!["ro".into()], ..harmless }.is_harmless());
+    }
 }

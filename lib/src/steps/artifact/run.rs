@@ -216,8 +216,8 @@ fn started(
     let bytes = candidate.proven.bytes().map_err(unread)?;
     let name: &OsStr = candidate.name.as_os_str();
     let (arguments, deadline) = (call.words.as_slice(), runs.deadline);
-    let mut cell = Cell { name, bytes, size, arguments, user, walls: runs.walls, deadline, limit: LIMIT };
-    cell.run(host).map_err(|source| {
+    let mut trial = Cell { name, bytes, size, arguments, user, walls: runs.walls, deadline, limit: LIMIT };
+    trial.run(host).map_err(|source| {
         let refused = matches!(source, ConfineError::Refused { .. }) && runs.walls == Walls::Namespaces;
         let hint = if refused { "; run verify as root, or accept that: --run-unconfined" } else { "" };
         RunError::Confine { source, hint }

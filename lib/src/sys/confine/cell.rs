@@ -221,3 +221,37 @@ fn sealed(bytes: &mut File) -> io::Result<File> {
     fcntl(&memory, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(memory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_cell_s_own_is_known_by_whole_names() {
+        for (path, expected) in
+            [("/run/x", true), ("/tmp", true), ("/runner", false), ("/", false), ("/var/tmp/a", true)]
+        {
+            assert_eq!(own(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_socket_in_the_host_s_folders_is_found() {
+        let folder =
+            tempfile::tempdir_in("/var/lib").expect("root alone can make a folder here, and this test needs one");
+        let path = folder.path().join("a socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(sockets().unwrap().contains(&path));
+    }
+
+    #[test]
+    fn what_is_sealed_is_the_same_and_nobody_can_change_it() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"bytes").unwrap();
+        file.rewind().unwrap();
+        let mut memory = sealed(&mut file).unwrap();
+        assert!(memory.write_all(b"x").is_err() && memory.set_len(0).is_err());
+        memory.rewind().unwrap();
+        assert_eq!(std::io::read_to_string(memory).unwrap(), "bytes");
+    }
+}
