@@ -197,12 +197,12 @@ pub const PAGES: [Page; 8] = [
             (Exit::Done, "Every file is proven; the paths are on standard output."),
             (
                 Exit::No,
-                "A file is not what the evidence says, the evidence is missing, the archive has no such member or a bad one, or a program can't run on this host. Nothing was put in the store.",
+                "A file is not what the evidence says, the evidence is missing, the archive has no such member or a bad one, or a program can't run on this host, failed when it was run, or is another version. Nothing was put in the store.",
             ),
             (Exit::Usage, "The command line is wrong; so also when no evidence is given."),
             (
                 Exit::CouldNot,
-                "A file, a key, a list or a signature could not be read or makes no sense; or the store could not be written, or others could write to it.",
+                "A file, a key, a list or a signature could not be read or makes no sense; or the store could not be written, or others could write to it; or this host gives no namespaces to run a program in.",
             ),
         ],
         passes_on: None,

@@ -6,9 +6,14 @@ use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use upswap::report::{Common, ListArgs};
 use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, NoEvidence, SshSigners};
+use upswap::steps::artifact::run::Runs;
+use upswap::sys::confine::Walls;
+use upswap::words::call::Call;
 use upswap::words::digest::Digest;
+use upswap::words::duration::Span;
 use upswap::words::elf::Machine;
 use upswap::words::member::{FileName, Wanted};
+use upswap::words::release::Version;
 use upswap::words::statement::Who;
 
 /// The examples in --help and in the man page.
@@ -21,6 +26,9 @@ Examples:
     verify --sums SHA256SUMS --ssh rune.signers --signer release@rune.dev rune
   Is this the file that the list means? Store nothing:
     verify --check --sums checksums.txt rune_linux_amd64.tar.gz
+  Only when the new program takes the configuration that the service has:
+    verify --sums checksums.txt --extract runed --run-as rune \\
+      --run --version --run 'config check /etc/rune.yaml' rune.tar.gz
   Verify what fetch printed:
     fetch gh:runestack/rune@v2.0.0 --sums checksums.txt |
       verify --sums checksums.txt --extract rune --files-from -";
@@ -29,11 +37,15 @@ Examples:
 ///
 /// Each FILE is copied into a file that nobody else can open, and that copy is proven: by a checksum list, a digest, a
 /// signature, or several of these, which must all hold. From it the wanted members are taken; what is stored must be a
-/// program for this machine and its glibc, a script, or text. The paths in the store are printed, one a line, when all
+/// program for this machine with its loader, libraries and symbol versions present, a script, or text. The paths in the store are printed, one a line, when all
 /// is good, and nothing is printed otherwise.
 ///
 /// A list or signature whose name holds no '/' is looked up beside FILE; ./NAME is the current folder. Keys are not.
 /// With --sums a signature speaks of the list, and an entry speaks of FILE when the last part of its name is FILE's.
+///
+/// What --run names is run before anything is stored, in namespaces of its own: no network, not even a loopback, no other
+/// processes, every file system read-only, /tmp, /var/tmp, /run and /dev its own and empty, sockets covered, no capability and
+/// no new privileges. A user who is not root needs user namespaces for that and runs it as themselves.
 #[derive(Parser, Clone, Debug)]
 #[command(
     name = "verify",
@@ -69,8 +81,15 @@ pub struct Args {
     #[arg(long, value_name = "NAME", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
 
-    /// Refuse what is signed or was fetched as another version than V [default: the version that fetch got]
-    #[arg(long, value_name = "V", help_heading = "Demands")]
+    /// Refuse what is signed, was fetched, or calls itself as another version than V: the first line that --run's '--version',
+    /// '-V' or 'version' prints, else its first call. v, +BUILD and a traceability tag's end don't count [default: the version
+    /// that fetch recorded]
+    #[arg(
+        long,
+        value_name = "V",
+        value_parser = |text: &str| text.parse::<Version>().map(|_| text.to_owned()),
+        help_heading = "Demands"
+    )]
     pub expect_version: Option<String>,
     /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
     #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
@@ -92,11 +111,32 @@ pub struct Args {
     #[arg(long = "as", value_name = "NAME", value_parser = OsStringValueParser::new().try_map(FileName::parse))]
     pub name: Option<FileName>,
     /// Machine that programs must be for, as a target triple or its first part, instead of this host; the loader and
-    /// glibc of that machine are not known and not checked
-    #[arg(long, value_name = "TRIPLE")]
+    /// libraries of that machine are not known and not checked
+    #[arg(long, value_name = "TRIPLE", conflicts_with = "run")]
     pub target: Option<Machine>,
+    /// Run the program with these words, split as a shell does but not expanded; it must end with status 0. NAME says which,
+    /// when several are stored. May be repeated
+    #[arg(
+        long,
+        value_name = "[NAME: ]ARGS",
+        allow_hyphen_values = true,
+        value_parser = OsStringValueParser::new().try_map(Call::parse),
+        help_heading = "Running"
+    )]
+    pub run: Vec<Call>,
+    /// User, and group, to run it as, with the supplementary groups that a service of theirs has [default: nobody]. As root it
+    /// has no capability either; only root can say this
+    #[arg(long, value_name = "USER[:GROUP]", requires = "run", help_heading = "Running")]
+    pub run_as: Option<String>,
+    /// How long each run may take before it and all it started is killed
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "run", help_heading = "Running")]
+    pub run_timeout: Span,
+    /// Run it without namespaces where this host gives none, and where it does: it sees the network and all processes and writes
+    /// what its user may write
+    #[arg(long, requires = "run", help_heading = "Running")]
+    pub run_unconfined: bool,
     /// Check the evidence alone, store nothing, and print the FILEs that hold
-    #[arg(long, conflicts_with_all = ["extract", "target"])]
+    #[arg(long, conflicts_with_all = ["extract", "target", "run"])]
     pub check: bool,
 
     #[command(flatten)]
@@ -123,6 +163,17 @@ impl Args {
             gpg: self.gpg.clone(),
             signers: self.signer.clone(),
             signature: self.sig.clone(),
+        })
+    }
+
+    /// What is to be run.
+    pub fn runs(&self) -> Option<Runs> {
+        (!self.run.is_empty()).then(|| Runs {
+            calls: self.run.clone(),
+            user: self.run_as.clone(),
+            walls: if self.run_unconfined { Walls::None } else { Walls::Namespaces },
+            deadline: self.run_timeout.duration(),
+            version: self.expect_version.clone(),
         })
     }
 }

@@ -23,8 +23,9 @@ fn main() -> ExitCode {
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let end = if args.null { b'\0' } else { b'\n' };
     let evidence = args.evidence()?;
+    let runs = args.runs();
     let files = args.list.files_or(args.files)?;
-    let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target } };
+    let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target, runs } };
     let checking = args.check;
     let demands = Demands { floor: args.floor, policy: args.policy };
     let request = Request { files, evidence, version: args.expect_version, demands, name: args.name, then };
@@ -46,6 +47,9 @@ fn object(file: &Verified) -> serde_json::Value {
             "path": stored.path.to_string_lossy(),
             "digest": stored.digest,
             "size": stored.size,
+            "ran": stored.ran.iter().map(|ran| {
+                json!({ "words": ran.words, "line": ran.line, "version": ran.version })
+            }).collect::<Vec<_>>(),
         })
     });
     json!({

@@ -135,6 +135,13 @@ pub const VERIFY: Members = &[(
         ("files[].stored[].path", "The path in the store, which is printed without --json."),
         ("files[].stored[].digest", "The SHA-256 of the stored file."),
         ("files[].stored[].size", "Its size in bytes."),
+        ("files[].stored[].ran", "One object for each --run of it, in their order."),
+        ("files[].stored[].ran[].words", "The words it was called with."),
+        ("files[].stored[].ran[].line", "The first line it printed; null where it printed none."),
+        (
+            "files[].stored[].ran[].version",
+            "The version in that line, of the call that was asked for the version; null else.",
+        ),
     ],
 )];
 

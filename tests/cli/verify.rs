@@ -2,6 +2,8 @@
 
 mod archives;
 mod demands;
+mod run;
+mod runnable;
 mod signatures;
 
 use std::ffi::OsStr;

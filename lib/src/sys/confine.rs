@@ -22,6 +22,10 @@ use super::Host;
 use super::tool::ToolError;
 use crate::words::exit::{Coded, Exit};
 
+mod cell;
+
+pub use cell::{Cell, Walls};
+
 /// The uid and gid of nobody: the kernel's overflow uid (`user_namespaces(7)`), which no file and no service should own.
 pub const NOBODY: u32 = 65534;
 /// How much of its standard error is kept, in bytes; the rest is read and dropped.
@@ -49,6 +53,10 @@ pub enum Confinement {
     Nobody,
     /// The caller's own uid, no new privileges; all that a user who is not root can ask for everywhere.
     NoNewPrivileges,
+    /// Namespaces of its own and nothing to write to: a [`Cell`].
+    Cell,
+    /// Another user, no capability, no new privileges.
+    UserAlone,
 }
 
 /// What a confined program gave.
@@ -134,21 +142,10 @@ impl Confined<'_> {
     /// a descendant that left the process group may outlive it.
     pub fn run(&self, host: &Host) -> Result<Output, ConfineError> {
         let program = located(self.program)?;
-        let failed = |source| ConfineError::Io { program: program.clone(), source };
         let root = nix::unistd::geteuid().is_root();
         let confinement = if root { Confinement::Nobody } else { Confinement::NoNewPrivileges };
         let mut command = self.command(host, confinement, &program)?;
-        let end = Instant::now() + self.deadline;
-        let mut child = command.spawn().map_err(failed)?;
-        let result = self.follow(&mut child, &program, end);
-        if result.is_err() {
-            // The group first: killing unshare kills its namespace's init (--kill-child) and thereby all within.
-            let _ = killpg(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)), Signal::SIGKILL);
-        }
-        let status = child.wait().map_err(failed)?;
-        let (stdout, stderr) = result?;
-        refusal(status, &stderr, &program, confinement)?;
-        Ok(Output { status, stdout, stderr, confinement })
+        to_its_end(&mut command, &program, self.deadline, self.limit, confinement)
     }
 
     fn command(&self, host: &Host, confinement: Confinement, program: &Path) -> Result<process::Command, ConfineError> {
@@ -170,20 +167,68 @@ impl Confined<'_> {
         }
         words.extend(["--no-new-privs".into(), "--".into(), program.into()]);
         let mut command = process::Command::new(words.remove(0));
-        command.args(words).args(self.arguments).env_clear().current_dir("/").process_group(0);
-        command
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", "/")
-            .env("NO_COLOR", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(words).args(self.arguments);
+        fixed(&mut command).stdin(Stdio::null());
         Ok(command)
     }
+}
 
+/// Closes what this process was given by its caller besides the three standard streams: a lock, a log. What this process
+/// opened itself is never inherited (`O_CLOEXEC`), and stays. To be called before a program is run that nobody trusts.
+pub fn close_inherited() -> io::Result<()> {
+    let descriptors =
+        fs_err::read_dir("/proc/self/fdinfo")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    for descriptor in descriptors.filter(|descriptor: &i32| *descriptor > 2).collect::<Vec<_>>() {
+        let info = fs_err::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+        if flags.is_some_and(|flags| flags & nix::fcntl::OFlag::O_CLOEXEC.bits() == 0) {
+            let _ = nix::unistd::close(descriptor);
+        }
+    }
+    Ok(())
+}
+
+/// Gives a command the fixed environment, the folder `/`, and a process group of its own.
+fn fixed(command: &mut process::Command) -> &mut process::Command {
+    command.env_clear().current_dir("/").process_group(0);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8").env("HOME", "/").env("NO_COLOR", "1");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+/// Runs a command that [`fixed`] made ready to its end, or kills it and all it started.
+fn to_its_end(
+    command: &mut process::Command,
+    program: &Path,
+    deadline: Duration,
+    limit: usize,
+    confinement: Confinement,
+) -> Result<Output, ConfineError> {
+    let failed = |source| ConfineError::Io { program: program.to_owned(), source };
+    let end = Instant::now() + deadline;
+    let mut child = command.spawn().map_err(failed)?;
+    let result = Watch { program, deadline, limit }.follow(&mut child, end);
+    // What it left behind in its group dies with it, however it ended. killing unshare kills its namespace's init
+    // (--kill-child) and thereby all within.
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let _ = killpg(group, Signal::SIGKILL);
+    let status = child.wait().map_err(failed)?;
+    let (stdout, stderr) = result?;
+    refusal(status, &stderr, program, confinement)?;
+    Ok(Output { status, stdout, stderr, confinement })
+}
+
+/// How long and how much of a program that runs.
+struct Watch<'a> {
+    program: &'a Path,
+    deadline: Duration,
+    limit: usize,
+}
+
+impl Watch<'_> {
     /// Reads what it writes until it ends, at most until `end`.
-    fn follow(&self, child: &mut Child, program: &Path, end: Instant) -> Result<(Vec<u8>, Vec<u8>), ConfineError> {
-        let failed = |source: io::Error| ConfineError::Io { program: program.to_owned(), source };
-        let late = || ConfineError::Deadline { program: program.to_owned(), deadline: self.deadline };
+    fn follow(&self, child: &mut Child, end: Instant) -> Result<(Vec<u8>, Vec<u8>), ConfineError> {
+        let failed = |source: io::Error| ConfineError::Io { program: self.program.to_owned(), source };
+        let late = || ConfineError::Deadline { program: self.program.to_owned(), deadline: self.deadline };
         let pid = rustix::process::Pid::from_child(child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed(e.into()))?;
         let (sender, receiver) = mpsc::channel();
@@ -202,7 +247,7 @@ impl Confined<'_> {
             let bytes = bytes.map_err(failed)?;
             match stream {
                 Stream::Out if bytes.len() > self.limit => {
-                    return Err(ConfineError::TooMuch { program: program.to_owned(), limit: self.limit });
+                    return Err(ConfineError::TooMuch { program: self.program.to_owned(), limit: self.limit });
                 }
                 Stream::Out => stdout = Some(bytes),
                 Stream::Err => stderr = Some(bytes),
@@ -280,6 +325,7 @@ fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confi
             let user = match confinement {
                 Confinement::Nobody => format!("nobody (uid {NOBODY})"),
                 Confinement::NoNewPrivileges => "you".to_owned(),
+                Confinement::Cell | Confinement::UserAlone => "that user".to_owned(),
             };
             let reason = said.rsplit(": ").next().unwrap_or(said).to_owned();
             Err(ConfineError::Exec { program, user, reason })
@@ -291,6 +337,7 @@ fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confi
 
 #[cfg(test)]
 mod tests {
+    use super::super::tool::tests::program;
     use super::*;
     use fs_err as fs;
     use std::fs::Permissions;
@@ -301,8 +348,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("bin");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        program(&path, &format!("#!/bin/sh\n{text}\n"));
         (dir, path)
     }
 

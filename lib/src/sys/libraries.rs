@@ -62,9 +62,13 @@ impl Host {
         let mut libraries = Libraries { versioned: matches!(search.loader, Loader::Glibc(_)), ..Libraries::default() };
         let mut seen: BTreeSet<String> = BTreeSet::new();
         let inherited = if program.paths.inherited { program.paths.folders.clone() } else { Vec::new() };
-        let mut waiting: Vec<(Option<String>, Vec<String>, Vec<Folder>, bool)> =
-            vec![(None, program.libraries.clone(), placed(&program.paths, None), program.paths.alone)];
-        while let Some((needer, names, folders, alone)) = waiting.pop() {
+        let mut waiting = vec![Waiting {
+            needer: None,
+            names: program.libraries.clone(),
+            folders: placed(&program.paths, None),
+            alone: program.paths.alone,
+        }];
+        while let Some(Waiting { needer, names, folders, alone }) = waiting.pop() {
             for name in names {
                 if seen.len() >= MOST || !seen.insert(name.clone()) || search.builtin(&name) {
                     continue;
@@ -79,12 +83,21 @@ impl Host {
                     let of_program = Paths { folders: inherited.clone(), ..Paths::default() };
                     folders.extend(placed(&of_program, None));
                 }
-                waiting.push((Some(name.clone()), library.libraries.clone(), folders, library.paths.alone));
+                let (names, alone) = (library.libraries.clone(), library.paths.alone);
+                waiting.push(Waiting { needer: Some(name.clone()), names, folders, alone });
                 libraries.found.insert(name, library);
             }
         }
         libraries
     }
+}
+
+/// The libraries that one file needs, and where it looks for them.
+struct Waiting {
+    needer: Option<String>,
+    names: Vec<String>,
+    folders: Vec<Folder>,
+    alone: bool,
 }
 
 /// A folder in a program's own list.

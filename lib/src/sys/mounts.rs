@@ -57,6 +57,57 @@ pub fn is_mount_point(path: &Path) -> io::Result<bool> {
     Ok(mount_points(&table).any(|point| point == path))
 }
 
+/// One mount of this process's namespace (`proc_pid_mountinfo(5)`).
+#[derive(Clone, Debug)]
+pub struct MountLine {
+    id: u64,
+    /// Where it is mounted.
+    pub point: PathBuf,
+    options: Vec<String>,
+}
+
+impl MountLine {
+    /// Whether it is mounted with this option.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|given| given == option)
+    }
+
+    /// Nobody can write to it, and neither its set-user-ID bits nor its device nodes count.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        ["ro", "nosuid", "nodev"].iter().all(|option| self.has(option))
+    }
+
+    /// Whether its path leads to it: another mount may lie over it. One that root may not look at (FUSE) counts as visible.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        match statx(CWD, &self.point, flags, StatxFlags::MNT_ID) {
+            Ok(found) if found.stx_mask & StatxFlags::MNT_ID.bits() != 0 => found.stx_mnt_id == self.id,
+            Ok(_) => true,
+            Err(rustix::io::Errno::ACCESS) => nix::unistd::geteuid().is_root(),
+            Err(_) => false,
+        }
+    }
+}
+
+/// All mounts of this process's namespace.
+pub fn table() -> io::Result<Vec<MountLine>> {
+    let table = fs::read("/proc/self/mountinfo")?;
+    let read = |line: &[u8]| {
+        let fields: Vec<_> = line.split(|b| *b == b' ').collect();
+        let options = str::from_utf8(fields.get(5)?).ok()?.split(',').map(str::to_owned).collect();
+        Some(MountLine {
+            id: str::from_utf8(fields.first()?).ok()?.parse().ok()?,
+            point: unescaped(fields.get(4)?),
+            options,
+        })
+    };
+    Ok(table.split(|b| *b == b'\n').filter_map(read).collect())
+}
+
 /// The fifth field of each line (`proc_pid_mountinfo(5)`).
 fn mount_points(table: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
     table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4)).map(unescaped)
@@ -100,5 +151,18 @@ mod tests {
         assert!(mount.has_room(10, 1));
         assert!(!mount.has_room(11, 1) && !mount.has_room(10, 2));
         assert!(Mount { free_inodes: None, ..mount }.has_room(10, 9));
+    }
+
+    #[test]
+    fn every_mount_has_its_options_and_the_root_is_visible() {
+        let table = table().unwrap();
+        let root = table.iter().rfind(|mount| mount.point == Path::new("/")).unwrap();
+        assert!(root.is_visible() && (root.has("rw") || root.has("ro")));
+        assert!(table.iter().any(|mount| mount.point == Path::new("/proc")));
+        let gone = MountLine { point: "/nowhere/at/all".into(), ..root.clone() };
+        let other = MountLine { point: "/proc".into(), ..root.clone() };
+        assert!(!gone.is_visible() && !other.is_visible());
+        let harmless = MountLine { options: ["ro", "nosuid", "nodev"].map(str::to_owned).to_vec(), ..root.clone() };
+        assert!(harmless.is_harmless() && !MountLine { options: vec!["ro".into()], ..harmless }.is_harmless());
     }
 }

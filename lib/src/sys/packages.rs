@@ -127,9 +127,8 @@ fn by_rpm(host: &Host, path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tool::tests::program;
     use super::*;
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
 
     fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Host) {
         let root = tempfile::tempdir().unwrap();
@@ -183,8 +182,9 @@ mod tests {
     #[test]
     fn rpm_is_asked_where_its_database_is() {
         let answers = "#!/bin/sh\n[ \"$5\" = /usr/bin/runed ] && echo runed || { echo not owned; exit 1; }\n";
-        let (root, host) = host(&[("usr/bin/rpm", answers)]);
-        fs::set_permissions(root.path().join("usr/bin/rpm"), Permissions::from_mode(0o755)).unwrap();
+        let (root, host) = host(&[]);
+        fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+        program(&root.path().join("usr/bin/rpm"), answers);
         assert_eq!(owner(&host, "usr/bin/runed"), None, "no database, no question");
         fs::create_dir_all(root.path().join("usr/lib/sysimage/rpm")).unwrap();
         assert_eq!(owner(&host, "usr/bin/runed"), Some(Package::Rpm("runed".into())));

@@ -196,9 +196,16 @@ fn ends_within(pids: &[u32], deadline: Duration) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::path::Path;
+
+    /// Makes a program, by the hands of another process: what a thread of ours has just written may still be open in what
+    /// another thread forks, until that executes its own program, and can't be run so long (ETXTBSY, execve(2)).
+    pub(in crate::sys) fn program(path: &Path, text: &str) {
+        let install = duct::cmd("install", ["-m".as_ref(), "755".as_ref(), "/dev/stdin".as_ref(), path.as_os_str()]);
+        install.stdin_bytes(text).run().unwrap();
+    }
 
     #[test]
     fn a_program_that_hangs_is_killed_at_its_deadline() {

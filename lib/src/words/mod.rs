@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod allowed_signers;
+pub mod call;
 pub mod digest;
 pub mod duration;
 pub mod elf;
@@ -18,6 +19,7 @@ pub mod named_version;
 pub mod oci;
 pub mod pattern;
 pub mod policy;
+pub mod printed;
 pub mod privileges;
 pub mod proof;
 pub mod release;

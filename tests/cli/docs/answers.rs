@@ -123,10 +123,14 @@ fn fetch_prints_what_its_page_says() {
 #[test]
 fn verify_prints_what_its_page_says() {
     let mut host = Host::new("verify");
-    let text = "#!/bin/sh\n";
+    fs::create_dir_all(host.path("usr/bin")).unwrap();
+    for confining in ["unshare", "setpriv", "timeout"] {
+        symlink(Path::new("/usr/bin").join(confining), host.path(&format!("usr/bin/{confining}"))).unwrap();
+    }
+    let text = "#!/bin/sh\necho rune 1.0\n";
     let file = host.file("rune", text);
     let digest = Digest::of(text.as_bytes()).to_string();
-    host.answers(0, &["--sha256", &digest, &file]);
+    host.answers(0, &["--sha256", &digest, "--run", "--version", &file]);
     host.answers(1, &["--sha256", &"0".repeat(64), &file]);
     host.matches_its_page();
 }

@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod floor;
 pub mod machine;
 pub mod origin;
+pub mod run;
 pub mod source;
 pub mod store;
 pub mod verify;

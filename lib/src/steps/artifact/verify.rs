@@ -11,6 +11,7 @@ use super::evidence::{Evidence, EvidenceError, Judge, Proven, Subject, Verdict};
 use super::extract::{self, ExtractError};
 use super::machine::{self, Kind, MachineError};
 use super::origin::Origin;
+use super::run::{self, Candidate, Ran, RunError, Runs};
 use super::store::{Admitted, Store, StoreError};
 use crate::sys::say::Say;
 use crate::sys::{Host, clock, intake};
@@ -20,6 +21,7 @@ use crate::words::exit::{Coded, Exit};
 use crate::words::member::{FileName, NotAFileName, Wanted};
 use crate::words::named_version;
 use crate::words::policy::Facts;
+use crate::words::printed;
 use crate::words::release::Tag;
 
 /// The most that a file may hold which is stored or extracted from, in bytes.
@@ -53,6 +55,8 @@ pub enum Then {
         wanted: Vec<Wanted>,
         /// The machine that programs must be for, when it is not this host.
         target: Option<Machine>,
+        /// What to run of them before.
+        runs: Option<Runs>,
     },
 }
 
@@ -78,6 +82,8 @@ pub struct StoredFile {
     pub digest: Digest,
     /// How many bytes it holds.
     pub size: u64,
+    /// What it gave when it was run.
+    pub ran: Vec<Ran>,
 }
 
 /// Why files are not verified.
@@ -117,6 +123,9 @@ pub enum VerifyError {
     /// A file does not belong on this host.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// A file could not be run, or failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A file could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -131,6 +140,7 @@ impl Coded for VerifyError {
             Self::Extract(e) => e.exit(),
             Self::Demand(e) => e.exit(),
             Self::Machine(e) => e.exit(),
+            Self::Run(e) => e.exit(),
             Self::Store(e) => e.exit(),
         }
     }
@@ -156,19 +166,26 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
-        Then::Store { wanted, target } => {
+        Then::Store { wanted, target, runs } => {
             let mut assets = Vec::new();
             for (file, name) in named {
                 let asset = prove(host, &judge, file, name, say)?;
                 facts(request, name, &asset.verdict, &asset.origin)?;
                 assets.push(asset);
             }
-            let chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
-            for asset in &assets {
-                let facts = facts(request, &asset.name, &asset.verdict, &asset.origin)?;
+            let mut chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
+            let kinds = fits(host, &mut chosen, *target, say)?;
+            let ran = ran(host, runs.as_ref(), &assets, &mut chosen, &kinds, say)?;
+            for (index, asset) in assets.iter().enumerate() {
+                let mut facts = facts(request, &asset.name, &asset.verdict, &asset.origin)?;
+                let of_it = chosen.iter().zip(&ran).filter(|(file, _)| file.asset == index).flat_map(|(_, ran)| ran);
+                let printed = of_it.into_iter().filter_map(|ran| ran.version.as_deref()).collect::<Vec<_>>();
+                facts.version_proven |= facts.version.as_ref().is_some_and(|wanted| {
+                    printed.iter().any(|found| printed::same(found, wanted.as_str()) == Some(true))
+                });
                 demands.judge(&shown(&asset.file), &facts)?;
             }
-            store(host, assets, chosen, *target, say)
+            store(host, assets, chosen, kinds, ran, say)
         }
     }
 }
@@ -271,22 +288,47 @@ fn chosen(
     Ok(wanted.iter().zip(picked).map(name).collect())
 }
 
-/// Judges all the chosen files for this host, and only then stores them.
-fn store(
-    host: &Host,
-    assets: Vec<Asset>,
-    mut chosen: Vec<Chosen>,
-    target: Option<Machine>,
-    say: &Say,
-) -> Result<Vec<Verified>, VerifyError> {
-    let mut kinds: Vec<Kind> = Vec::new();
+/// What kind each of the files is that belong on this host; the first that does not ends it.
+fn fits(host: &Host, chosen: &mut [Chosen], target: Option<Machine>, say: &Say) -> Result<Vec<Kind>, VerifyError> {
     let names: Vec<FileName> = chosen.iter().map(|file| file.name.clone()).collect();
     let beside: Vec<&OsStr> = names.iter().map(FileName::as_os_str).collect();
-    for file in &mut chosen {
+    let mut kinds = Vec::new();
+    for file in chosen {
         let name = file.name.as_os_str().to_string_lossy().into_owned();
         let bytes = file.proven.bytes().map_err(|source| VerifyError::Read { path: name.clone(), source })?;
         kinds.push(machine::fits(host, target, &name, &beside, bytes, say)?);
     }
+    Ok(kinds)
+}
+
+/// What each of the files gave when it was run, where that is asked for.
+fn ran(
+    host: &Host,
+    runs: Option<&Runs>,
+    assets: &[Asset],
+    chosen: &mut [Chosen],
+    kinds: &[Kind],
+    say: &Say,
+) -> Result<Vec<Vec<Ran>>, VerifyError> {
+    let Some(runs) = runs else { return Ok(chosen.iter().map(|_| Vec::new()).collect()) };
+    let candidate = |(file, kind): (_, &Kind)| {
+        let file: &mut Chosen = file;
+        let origin = assets.get(file.asset).map(|asset| &asset.origin);
+        Candidate { name: &file.name, kind: *kind, proven: &mut file.proven, origin }
+    };
+    let mut candidates: Vec<_> = chosen.iter_mut().zip(kinds).map(candidate).collect();
+    Ok(run::run(host, runs, &mut candidates, say)?)
+}
+
+/// Stores what was judged and found good.
+fn store(
+    host: &Host,
+    assets: Vec<Asset>,
+    chosen: Vec<Chosen>,
+    kinds: Vec<Kind>,
+    ran: Vec<Vec<Ran>>,
+    say: &Say,
+) -> Result<Vec<Verified>, VerifyError> {
     let store = Store::of(host);
     let mut verified: Vec<Verified> = Vec::new();
     let mut origins = Vec::new();
@@ -294,7 +336,7 @@ fn store(
         verified.push(Verified { file: asset.file, verdict: asset.verdict, stored: Vec::new() });
         origins.push(asset.origin);
     }
-    for (mut file, kind) in chosen.into_iter().zip(kinds) {
+    for ((mut file, kind), ran) in chosen.into_iter().zip(kinds).zip(ran) {
         let (Some(verified), Some(origin)) = (verified.get_mut(file.asset), origins.get(file.asset)) else { continue };
         let (path, admitted) = store.admit(&mut file.proven, &file.name, kind.mode(), origin)?;
         match admitted {
@@ -305,7 +347,7 @@ fn store(
             }
         }
         let (digest, size) = (file.proven.digest(), file.proven.size());
-        verified.stored.push(StoredFile { name: file.name, path, digest, size });
+        verified.stored.push(StoredFile { name: file.name, path, digest, size, ran });
     }
     Ok(verified)
 }

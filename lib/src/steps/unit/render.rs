@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Operand, Unit, UnitError, load, load_by_name, parsed};
 use crate::sys::Host;
-use crate::sys::confine::{ConfineError, Confined, Confinement};
+use crate::sys::confine::{ConfineError, Confined, Confinement, close_inherited};
 use crate::sys::say::Say;
 use crate::words::exit::{Coded, Exit};
 use crate::words::unit::LIMIT;
@@ -107,6 +107,7 @@ pub fn from_program(
     let shown = words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let (program, arguments) = words.split_first().map(|(p, a)| (p.as_os_str(), a)).unwrap_or_default();
     say.detail(format_args!("running {shown}"));
+    close_inherited().map_err(|source| ConfineError::Io { program: program.into(), source })?;
     let output = Confined { program, arguments, deadline: DEADLINE, limit: LIMIT }.run(host)?;
     if output.confinement == Confinement::NoNewPrivileges {
         say.detail("it ran as you, without new privileges; only root can run it as nobody and without network");

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-use crate::sys::{Host, credentials};
 use crate::sys::net::url::{Url, without_secrets};
 use crate::sys::net::{Ask, Header, Net, NetError};
 use crate::sys::say::Say;
+use crate::sys::{Host, credentials};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::index::NotAnIndex;
