@@ -1,5 +1,6 @@
 //! The cli tests: every tool as a process of its own, on a host of its own in a temporary folder.
 
+mod bench;
 mod docs;
 mod fetch;
 mod house;
@@ -18,3 +19,6 @@ mod verify;
 mod host;
 #[path = "../support/http.rs"]
 mod http;
+#[allow(dead_code)] // The benchmarks need some of it.
+#[path = "../support/material.rs"]
+mod material;
