@@ -49,7 +49,7 @@ pkgconf = $(sysconfdir)/upswap
 # Cargo uses all cores by itself, and apt-get takes one at a time.
 .NOTPARALLEL:
 
-.PHONY: all build demo test crash soak lint bench man install uninstall dist clean help \
+.PHONY: all build demo test crash soak fuzz lint bench man install uninstall dist clean help \
     rust lint-deps lint-rust lint-scripts lint-pages lint-licences
 
 all: build ## The same as build
@@ -86,6 +86,10 @@ soak: rust ## Swap 10,000 times under load
 	@scripts/deps build test
 	@UPSWAP_SOAK=10000 $(CARGO) test --locked --test crash soak -- --nocapture
 
+fuzz: rust ## Fuzz every parser for 10 minutes each (UPSWAP_FUZZ=SECONDS)
+	@scripts/deps build fuzz
+	@fuzz/run
+
 lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
 
 lint-deps:
@@ -94,12 +98,13 @@ lint-deps:
 lint-rust:
 	@echo '== lint: layout'
 	@$(CARGO) fmt --all --check
+	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@echo '== lint: clippy'
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 lint-scripts:
 	@echo '== lint: scripts'
-	@files=$$(shfmt -f $(wildcard scripts tests benches examples) .ci/run) && shellcheck $$files && shfmt -d $$files
+	@files=$$(shfmt -f $(wildcard scripts tests benches examples fuzz) .ci/run) && shellcheck $$files && shfmt -d $$files
 
 lint-pages:
 	@echo '== lint: man pages'
@@ -109,6 +114,7 @@ lint-pages:
 lint-licences: $(DENY)
 	@echo '== lint: licences, banned crates, sources'
 	@$(DENY) --log-level error check licenses bans sources
+	@$(DENY) --log-level error --manifest-path fuzz/Cargo.toml check licenses bans sources
 
 # An unoptimised build takes a minute instead of five, and the check is as fast.
 $(DENY):

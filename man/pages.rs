@@ -113,7 +113,7 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 Exit::Usage,
-                "The command line is wrong; so also an address without its version, and http:// without --allow-http.",
+                "The command line is wrong; so also an address without its version or --index, and http:// without --allow-http.",
             ),
             (
                 Exit::CouldNot,
@@ -128,7 +128,7 @@ pub const PAGES: [Page; 8] = [
         files: &[
             (
                 "/var/cache/upswap/fetch",
-                "Where the files go without --into, a folder for each release. May be deleted at any time.",
+                "Where the files go without --into, a folder for each release: HOST/OWNER/REPO/TAG of GitHub, HOST/ID/VERSION of an address, local/NAME-ID/VERSION of a folder. May be deleted at any time. A copy of the folder above TAG or VERSION is a SOURCE for hosts without a network.",
             ),
             (
                 "ASSET.origin.json",
@@ -140,7 +140,14 @@ pub const PAGES: [Page; 8] = [
             ),
         ],
         environment: &[
-            ("GITHUB_API_URL", "The base of the releases API, for GitHub Enterprise."),
+            (
+                "GITHUB_API_URL",
+                "The base of the releases API, for GitHub Enterprise: https://HOST/api/v3. The web address for downloads without the API follows from it.",
+            ),
+            (
+                "GITHUB_SERVER_URL",
+                "The web address of GitHub, as GitHub Actions names it; the API's follows from it. Where both are set this one counts only when it is the same server's.",
+            ),
             (
                 "GITHUB_TOKEN, GH_TOKEN",
                 "The token that is sent to that API, and to no other host. The first that is set counts.",

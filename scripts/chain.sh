@@ -3,7 +3,7 @@
 # nothing on the host: fetch and verify. Sourced, never run.
 
 # The keys of a profile, upswap.conf(5). Each has a flag of its name: BIN_DIR is --bin-dir.
-KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP ALLOW"
+KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP ALLOW POLICY"
 # A flag is one of this command line, never one of the environment.
 for key in $KEYS; do unset "flag_$key"; done
 # With it systemctl takes an option behind its verb for a unit.
@@ -77,6 +77,7 @@ settle_keys() {
         die 2 "'$UNIT' is not one unit; name it in full, without *, ? or [ and with the instance of a template"
         ;;
     esac
+    [ -n "$POLICY" ] || [ ! -e "/etc/upswap/$1.policy" ] || POLICY=/etc/upswap/$1.policy
     allowed=''
     for what in $ALLOW; do allowed="$allowed --allow $what"; done
     [ -n "$SOURCE" ] || die 2 "$1: where its releases are is not known: write /etc/upswap/$1.conf, or give --source"
@@ -157,7 +158,7 @@ fetch_and_verify() {
     SIG=$(fetched "$SIG") || exit $?
     set -- ${SUMS:+--sums "$SUMS"} ${KEY:+--minisign "$KEY"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}
     # shellcheck disable=SC2086
-    verify $loudness "$@" --files-from "$work/assets" >"$work/files" || exit $?
+    verify $loudness "$@" --floor "$name" ${POLICY:+--policy "$POLICY"} --files-from "$work/assets" >"$work/files" || exit $?
 }
 
 # The new file that the unit runs: the one called like the unit's program, like NAME, or the only one there is.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use upswap::report::{Common, ListArgs};
-use upswap::steps::artifact::evidence::{Evidence, KeyPlace, NoEvidence};
+use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, NoEvidence, SshSigners};
 use upswap::words::digest::Digest;
 use upswap::words::elf::Machine;
 use upswap::words::member::{FileName, Wanted};
+use upswap::words::statement::Who;
 
 /// The examples in --help and in the man page.
 pub const EXAMPLES: &str = "\
@@ -40,7 +41,7 @@ Examples:
     disable_version_flag = true
 )]
 pub struct Args {
-    /// Checksum list (GNU or BSD form, SHA-256) that has an entry for each FILE
+    /// Checksum list (GNU or BSD form, SHA-256 or SHA-512) that has an entry for each FILE
     #[arg(long, value_name = "LIST", help_heading = "Evidence")]
     pub sums: Option<PathBuf>,
     /// Digest of the one FILE, 64 hexadecimal digits
@@ -49,9 +50,29 @@ pub struct Args {
     /// Minisign public key, in base64 or as a .pub file, that signed LIST, or each FILE without --sums
     #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().map(KeyPlace::from), help_heading = "Evidence")]
     pub minisign: Option<KeyPlace>,
-    /// Signature file [default: name of what is signed + .minisig]
-    #[arg(long, value_name = "NAME", requires = "minisign", help_heading = "Evidence")]
+    /// File of the SSH keys that may have signed it so, as ssh-keygen(1) has it: PRINCIPALS [OPTIONS] TYPE KEY
+    #[arg(long, value_name = "ALLOWED_SIGNERS", help_heading = "Evidence")]
+    pub ssh: Option<PathBuf>,
+    /// What the SSH signature was made for (ssh-keygen -Y sign -n)
+    #[arg(long, value_name = "NAMESPACE", default_value = "file", requires = "ssh", help_heading = "Evidence")]
+    pub ssh_namespace: String,
+    /// Keyring of the OpenPGP keys that may have signed it so, binary or in armor; gpgv(1) judges
+    #[arg(long, value_name = "KEYRING", help_heading = "Evidence")]
+    pub gpg: Option<PathBuf>,
+    /// Take no other signer than WHO: a fingerprint, a minisign key's number, or a principal of ALLOWED_SIGNERS; may be
+    /// given several times, for any of them
+    #[arg(long, value_name = "WHO", help_heading = "Evidence")]
+    pub signer: Vec<Who>,
+    /// Signature file [default: name of what is signed + .minisig; .sig with --ssh; .asc, else .sig, with --gpg]
+    #[arg(long, value_name = "NAME", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
+
+    /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
+    pub floor: Option<PathBuf>,
+    /// Refuse what does not meet this policy, see upswap.policy(5); it must be root's or yours, and nobody else's to write
+    #[arg(long, value_name = "FILE", help_heading = "Demands")]
+    pub policy: Option<PathBuf>,
 
     /// Files to take from an archive: NAME is the member of that path or whose path ends in /NAME; MEMBER, when it is
     /// called otherwise there, ./MEMBER its whole path; a FILE that is no archive is stored as NAME
@@ -89,7 +110,15 @@ pub struct Args {
 impl Args {
     /// The evidence that was given.
     pub fn evidence(&self) -> Result<Evidence, NoEvidence> {
-        Evidence::given(self.sums.clone(), self.sha256, self.minisign.clone(), self.sig.clone())
+        Evidence::given(Given {
+            sums: self.sums.clone(),
+            sha256: self.sha256,
+            minisign: self.minisign.clone(),
+            ssh: self.ssh.clone().map(|allowed| SshSigners { allowed, namespace: self.ssh_namespace.clone() }),
+            gpg: self.gpg.clone(),
+            signers: self.signer.clone(),
+            signature: self.sig.clone(),
+        })
     }
 }
 

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use upswap::report::Answer;
+use upswap::steps::artifact::demands::Demands;
+use upswap::steps::artifact::evidence::Statement;
 use upswap::steps::artifact::verify::{Request, Then, Verified, verify};
 use upswap::sys::Host;
 use upswap::sys::say::Say;
 use upswap::words::exit::{Exit, Stop};
+use upswap::words::statement::{Covers, Signer};
 
 use args::Args;
 
@@ -23,7 +26,9 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let files = args.list.files_or(args.files)?;
     let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target } };
     let checking = args.check;
-    let verified = verify(&Host::from_env(), &Request { files, evidence, name: args.name, then }, say)?;
+    let demands = Demands { floor: args.floor, policy: args.policy };
+    let request = Request { files, evidence, demands, name: args.name, then };
+    let verified = verify(&Host::from_env(), &request, say)?;
     let answer = Answer::product(Exit::Done).json(json!({ "files": verified.iter().map(object).collect::<Vec<_>>() }));
     Ok(verified.iter().fold(answer, |answer, file| {
         if checking {
@@ -47,8 +52,23 @@ fn object(file: &Verified) -> serde_json::Value {
         "file": file.file.to_string_lossy(),
         "digest": file.verdict.digest,
         "size": file.verdict.size,
-        "strength": file.verdict.strength.word(),
-        "proven": file.verdict.statements,
+        "strength": file.verdict.strength().word(),
+        "proven": file.verdict.statements.iter().map(statement).collect::<Vec<_>>(),
         "stored": stored.collect::<Vec<_>>(),
+    })
+}
+
+fn statement(said: &Statement) -> serde_json::Value {
+    let (what, name) = match &said.covers {
+        Covers::File(name) => ("file", name),
+        Covers::List(name) => ("list", name),
+    };
+    json!({
+        "by": said.by.word(),
+        "signer": said.signer.as_ref().map(ToString::to_string),
+        "principals": said.signer.as_ref().map(Signer::principals).unwrap_or_default(),
+        "signed_at": said.signed_at,
+        "covers": { "what": what, "name": name },
+        "text": said.text,
     })
 }

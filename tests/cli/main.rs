@@ -1,6 +1,7 @@
 //! The cli tests: every tool as a process of its own, on a host of its own in a temporary folder.
 
 mod bench;
+mod corpora;
 mod docs;
 mod fetch;
 mod house;
@@ -22,3 +23,5 @@ mod http;
 #[allow(dead_code)] // The benchmarks need some of it.
 #[path = "../support/material.rs"]
 mod material;
+#[path = "../support/parsers.rs"]
+mod parsers;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
-use super::Host;
+use super::{Host, durable, intake};
 use crate::words::acl::{self, Writer};
 
 /// A folder that somebody else can write to.
@@ -48,6 +48,12 @@ impl Display for Untrusted {
 }
 
 impl Untrusted {
+    /// True when it is another user's own folder, and false when it is open to others.
+    #[must_use]
+    pub fn is_anothers(&self) -> bool {
+        matches!(self.who, Who::Owner(_))
+    }
+
     /// The command that mends it.
     #[must_use]
     pub fn mend(&self) -> String {
@@ -71,6 +77,24 @@ pub fn untrusted(host: &Host, folder: &Path) -> io::Result<Option<Untrusted>> {
     Ok(None)
 }
 
+/// The first folder, from `folder` up to the root, in which somebody else could put another file in the place of one of ours.
+///
+/// In one with the sticky bit (`/tmp`) nobody can, `folder` itself included: only a file that is there before is not ours.
+pub fn replaceable(host: &Host, folder: &Path) -> io::Result<Option<Untrusted>> {
+    for dir in folder.ancestors() {
+        if let Some(who) = who_else(host, dir, true)? {
+            return Ok(Some(Untrusted { folder: dir.to_owned(), who }));
+        }
+    }
+    Ok(None)
+}
+
+/// True for a regular file of root or of the user this runs as that the mode lets nobody else write to.
+#[must_use]
+pub fn is_our_file(meta: &std::fs::Metadata) -> bool {
+    meta.is_file() && is_us(meta.uid()) && meta.permissions().mode() & 0o022 == 0
+}
+
 /// An error when `folder` is there and is not trusted: for what this process would believe or run.
 pub fn check(host: &Host, folder: &Path) -> io::Result<()> {
     let folder = match fs::canonicalize(folder) {
@@ -84,6 +108,24 @@ pub fn check(host: &Host, folder: &Path) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
         }
     }
+}
+
+/// The bytes of a small file that is believed: nobody but root and the user this runs as may write it, or put another in its
+/// place. `None` when there is none.
+pub fn read(host: &Host, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let path = match fs::canonicalize(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        path => path?,
+    };
+    check(host, durable::parent(&path))?;
+    let file = intake::open_regular(&path)?;
+    let meta = file.metadata()?;
+    let who = match (is_us(meta.uid()), meta.mode() & 0o022) {
+        (true, 0) => return intake::read_at_most(file, intake::SMALL).map(Some),
+        (true, _) => "others can write it; mend that: chmod go-w",
+        (false, _) => "it belongs to somebody else; mend that: chown root",
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{who} {}", path.display())))
 }
 
 fn who_else(host: &Host, dir: &Path, sticky_is_enough: bool) -> io::Result<Option<Who>> {

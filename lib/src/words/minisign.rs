@@ -139,6 +139,12 @@ pub fn file_of(trusted_comment: &str) -> Option<&str> {
     trusted_comment.split('\t').find_map(|field| field.strip_prefix("file:"))
 }
 
+/// When a trusted comment says it was signed, in seconds since 1970-01-01 UTC: its `timestamp:` field.
+#[must_use]
+pub fn time_of(trusted_comment: &str) -> Option<u64> {
+    trusted_comment.split('\t').find_map(|field| field.strip_prefix("timestamp:"))?.parse().ok()
+}
+
 /// The first bytes of base64 text (RFC 4648), without its end.
 fn base64_start<const N: usize>(text: &str) -> Option<[u8; N]> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -190,6 +196,7 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
     fn signatures_of_both_forms_hold_and_show_their_comment() {
         let comment = holds(KEY, HASHED.as_bytes(), SIGNED).unwrap();
         assert_eq!((comment.as_str(), file_of(&comment)), ("timestamp:1795282436\tfile:f\thashed", Some("f")));
+        assert_eq!(time_of(&comment), Some(1_795_282_436));
         assert!(holds(KEY, PLAIN.as_bytes(), SIGNED).is_some());
         assert_eq!(Key::from_base64(KEY).unwrap().to_string(), "5962B5350D176991");
         let file = format!("untrusted comment: minisign public key 5962B5350D176991\n{KEY}\n");

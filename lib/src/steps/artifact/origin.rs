@@ -19,6 +19,9 @@ pub struct Origin {
     /// The release's version or tag, when the source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// When the release was published, by its source's word, in seconds since 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<u64>,
     /// The asset's name in the release.
     pub asset: String,
     /// The asset's digest as it was received. A member extracted from it has a digest of its own: its store path.

@@ -6,17 +6,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::evidence::{Evidence, EvidenceError, Judge, Proven, Verdict};
+use super::demands::{DemandError, Demands};
+use super::evidence::{Evidence, EvidenceError, Judge, Proven, Subject, Verdict};
 use super::extract::{self, ExtractError};
 use super::machine::{self, Kind, MachineError};
 use super::origin::Origin;
 use super::store::{Admitted, Store, StoreError};
 use crate::sys::say::Say;
-use crate::sys::{Host, intake};
+use crate::sys::{Host, clock, intake};
 use crate::words::digest::Digest;
 use crate::words::elf::Machine;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::{FileName, NotAFileName, Wanted};
+use crate::words::policy::Facts;
+use crate::words::release::Tag;
 
 /// The most that a file may hold which is stored or extracted from, in bytes.
 const FILE: u64 = 4 << 30;
@@ -28,6 +31,8 @@ pub struct Request {
     pub files: Vec<PathBuf>,
     /// What proves them.
     pub evidence: Evidence,
+    /// What must hold besides.
+    pub demands: Demands,
     /// The name of the one file: in lists and signatures when it is standard input, and in the store.
     pub name: Option<FileName>,
     /// What to do with them once they are proven.
@@ -103,6 +108,9 @@ pub enum VerifyError {
     /// A member could not be taken.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// A demand does not hold.
+    #[error(transparent)]
+    Demand(#[from] DemandError),
     /// A file does not belong on this host.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -118,6 +126,7 @@ impl Coded for VerifyError {
             Self::Read { .. } | Self::Copy { .. } => Exit::CouldNot,
             Self::Evidence(e) => e.exit(),
             Self::Extract(e) => e.exit(),
+            Self::Demand(e) => e.exit(),
             Self::Machine(e) => e.exit(),
             Self::Store(e) => e.exit(),
         }
@@ -127,16 +136,18 @@ impl Coded for VerifyError {
 /// Verifies all the files of `request`, in their order. Nothing is stored unless all of them are good.
 pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>, VerifyError> {
     let named = one_of_each(request)?;
-    let judge = request.evidence.judge()?;
+    let judge = request.evidence.judge(host)?;
+    let demands = request.demands.read(host)?;
     match &request.then {
         Then::Check => named
             .iter()
             .map(|(file, name)| {
                 let verdict = match source(file)? {
-                    None => judge.judge(place(file, name), name, io::stdin().lock())?,
-                    Some(source) => judge.judge(file, name, source)?,
+                    None => judge.judge(subject(file, name), io::stdin().lock())?,
+                    Some(source) => judge.judge(subject(file, name), source)?,
                 };
                 told(file, &verdict, say);
+                demands.judge(&shown(file), &facts(&verdict, &origin(file, name, &verdict, say)))?;
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
@@ -146,6 +157,9 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 assets.push(prove(host, &judge, file, name, say)?);
             }
             let chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
+            for asset in &assets {
+                demands.judge(&shown(&asset.file), &facts(&asset.verdict, &asset.origin))?;
+            }
             store(host, assets, chosen, *target, say)
         }
     }
@@ -215,7 +229,7 @@ fn prove(host: &Host, judge: &Judge<'_>, file: &Path, name: &OsStr, say: &Say) -
         Some(source) => intake::copy_at_most(source, &mut copy, FILE),
     }
     .map_err(copy_error)?;
-    let (proven, verdict) = judge.prove(place(file, name), name, copy)?;
+    let (proven, verdict) = judge.prove(subject(file, name), copy)?;
     told(file, &verdict, say);
     let origin = origin(file, name, &verdict, say);
     Ok(Asset { file: file.to_owned(), name: name.to_owned(), proven, verdict, origin })
@@ -258,10 +272,12 @@ fn store(
     say: &Say,
 ) -> Result<Vec<Verified>, VerifyError> {
     let mut kinds: Vec<Kind> = Vec::new();
+    let names: Vec<FileName> = chosen.iter().map(|file| file.name.clone()).collect();
+    let beside: Vec<&OsStr> = names.iter().map(FileName::as_os_str).collect();
     for file in &mut chosen {
         let name = file.name.as_os_str().to_string_lossy().into_owned();
         let bytes = file.proven.bytes().map_err(|source| VerifyError::Read { path: name.clone(), source })?;
-        kinds.push(machine::fits(host, target, &name, bytes)?);
+        kinds.push(machine::fits(host, target, &name, &beside, bytes, say)?);
     }
     let store = Store::of(host);
     let mut verified: Vec<Verified> = Vec::new();
@@ -310,17 +326,34 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
         source: if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() },
         version: None,
         asset: name.to_string_lossy().into_owned(),
+        published: None,
         digest: verdict.digest,
         time: time(),
         proven: Vec::new(),
     });
-    record.proven.clone_from(&verdict.statements);
+    record.proven = verdict.statements.iter().map(|statement| statement.text.clone()).collect();
     record
 }
 
+/// What the demands ask about.
+fn facts(verdict: &Verdict, origin: &Origin) -> Facts {
+    Facts {
+        statements: verdict.statements.clone(),
+        version: origin.version.as_deref().map(Tag::new),
+        version_proven: false,
+        published: origin.published,
+        now: clock::now(),
+    }
+}
+
+fn shown(file: &Path) -> String {
+    if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
+}
+
 fn told(file: &Path, verdict: &Verdict, say: &Say) {
-    let file = if is_stdin(file) { "standard input".into() } else { file.to_string_lossy() };
-    say.note(format_args!("{file}: {}: {}", verdict.strength, verdict.statements.join("; ")));
+    let file = shown(file);
+    let statements: Vec<_> = verdict.statements.iter().map(|statement| statement.text.as_str()).collect();
+    say.note(format_args!("{file}: {}: {}", verdict.strength(), statements.join("; ")));
 }
 
 /// The opened file; `None` for standard input.
@@ -336,9 +369,9 @@ fn copy_error(file: &Path, source: io::Error) -> VerifyError {
     VerifyError::Copy { path: file.display().to_string(), source }
 }
 
-/// Where evidence is looked up: beside the file. Standard input is as if it were a file of the current folder.
-fn place<'p>(file: &'p Path, name: &'p OsStr) -> &'p Path {
-    if is_stdin(file) { Path::new(name) } else { file }
+/// Evidence is looked up beside the file. Standard input is as if it were a file of the current folder.
+fn subject<'p>(file: &'p Path, name: &'p OsStr) -> Subject<'p> {
+    Subject { place: if is_stdin(file) { Path::new(name) } else { file }, name }
 }
 
 fn is_stdin(file: &Path) -> bool {

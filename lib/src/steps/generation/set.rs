@@ -15,6 +15,7 @@ use super::error::GenerationError;
 use super::record::{self, Arrived, Dest, FileState, Finding, Generation, Id, Judged, Record, Trial, UnitBefore};
 use super::refuse;
 use super::stage::{Staged, in_place};
+use crate::steps::artifact::floor;
 use crate::sys::lock::Lock;
 use crate::sys::say::Say;
 use crate::sys::{Host, clock};
@@ -377,6 +378,7 @@ impl<'h> Set<'h, OnTrial> {
         self.record.learn(id, clock::now());
         self.record.keep = self.trial().keep.unwrap_or(self.record.keep);
         self.record.prune(None);
+        self.raise_floor(id)?;
         let set = self.settled()?;
         set.sweep(say);
         if set.record.generations.len() == 1 {
@@ -385,6 +387,15 @@ impl<'h> Set<'h, OnTrial> {
             }
         }
         Ok(set)
+    }
+
+    /// Makes the version of a generation that is proven the lowest one that verify takes from now on. Before the mark goes: a
+    /// run that is killed in between goes back by files that are kept, which no floor binds.
+    fn raise_floor(&self, id: Id) -> Result<(), GenerationError> {
+        let generation = self.record.generation(id).filter(|generation| generation.verdict == Judged::Proven);
+        let Some(version) = generation.and_then(Generation::version) else { return Ok(()) };
+        floor::raise(self.host, &self.record.name, version)
+            .map_err(GenerationError::io(&floor::path(self.host, &self.record.name), "raise the floor"))
     }
 
     /// Enters the staged files into the generation on trial, unless that makes it one that failed before.

@@ -48,6 +48,12 @@ impl Url {
         if host.is_empty() {
             return Err(unreadable());
         }
+        // Behind the host stands nothing but a port that is one; another reader would connect elsewhere.
+        let behind =
+            authority.as_str().rsplit('@').next().and_then(|whole| whole.get(host.len()..)).unwrap_or_default();
+        if behind.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err(unreadable());
+        }
         if authority.as_str().contains('@') {
             return Err(BadUrl::Credentials(host));
         }
@@ -100,6 +106,12 @@ impl Url {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Host and port as they are written.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.root().rsplit('/').next().unwrap_or_default()
     }
 
     /// The port, the usual one when none is written.
@@ -207,7 +219,9 @@ mod tests {
         ] {
             assert_eq!(base.join(location).unwrap().as_str(), whole);
         }
-        for bad in ["file:///etc/passwd", "data:text/plain,x", "ftp://h/x", "javascript:1"] {
+        for bad in
+            ["file:///etc/passwd", "data:text/plain,x", "ftp://h/x", "javascript:1", "//h:84b/", "//h:99999/", "//h:/"]
+        {
             assert!(base.join(bad).is_err(), "{bad}");
         }
     }

@@ -72,7 +72,7 @@ impl Coded for ExtractError {
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Regular,
     Directory,
     Other(&'static str),
@@ -198,6 +198,23 @@ fn holds(archives: &[Contents]) -> String {
     if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}{more}", names.join(", ")) }
 }
 
+/// Whoever is given the members of an archive.
+pub(super) trait Takes {
+    /// The next member: its path as it is written, what it is, its size in bytes, and its bytes, which need not be read.
+    fn member(&mut self, path: &[u8], kind: Kind, size: u64, bytes: &mut dyn Read) -> Result<(), Trouble>;
+}
+
+/// Gives every member of the tar archive in `file`, compressed or not, to `taker`; reads it to its end.
+pub(super) fn members(file: &mut File, taker: &mut impl Takes) -> Result<(), Trouble> {
+    match Format::of(file).map_err(Trouble::Io)? {
+        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::new(file)), taker),
+        Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, taker)),
+        // An empty archive has no header that could be known.
+        Format::Tar | Format::Bare => tar::scan(BufReader::new(file), taker),
+        Format::Xz | Format::Zip => Err(Trouble::refused("it is no tar archive, nor one in gzip or zstd")),
+    }
+}
+
 /// What a stream of members goes through: counts them, judges their paths, keeps copies of the wanted ones.
 struct Sieve<'s> {
     host: &'s Host,
@@ -281,19 +298,25 @@ impl Read for Source<'_> {
     }
 }
 
+impl Takes for Sieve<'_> {
+    fn member(&mut self, path: &[u8], kind: Kind, size: u64, bytes: &mut dyn Read) -> Result<(), Trouble> {
+        Sieve::member(self, path, kind, size, bytes)
+    }
+}
+
 /// What stopped the reading of an archive, before its name is put in front.
-enum Trouble {
+pub(super) enum Trouble {
     Refused(String),
     Io(io::Error),
 }
 
 impl Trouble {
-    fn refused(why: impl Into<String>) -> Self {
+    pub(super) fn refused(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
 
     /// An error while the archive was read. One of the operating system's is about this host; any other about the archive.
-    fn reading(error: &io::Error) -> Self {
+    pub(super) fn reading(error: &io::Error) -> Self {
         if let Some(code) = error.raw_os_error() {
             return Self::Io(io::Error::from_raw_os_error(code));
         }
@@ -383,7 +406,7 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
-    use super::super::evidence::Evidence;
+    use super::super::evidence::{Evidence, Given, Subject};
     use super::*;
     use crate::words::digest::Digest;
     use std::io::Write;
@@ -392,8 +415,9 @@ mod tests {
     fn taken(host: &Host, bytes: &[u8]) -> Result<Vec<(usize, Proven)>, ExtractError> {
         let mut copy = tempfile::tempfile().unwrap();
         copy.write_all(bytes).unwrap();
-        let evidence = Evidence::given(None, Some(Digest::of(bytes)), None, None).unwrap();
-        let (mut asset, _) = evidence.judge().unwrap().prove(Path::new("a"), OsStr::new("a"), copy).unwrap();
+        let given = Given { sha256: Some(Digest::of(bytes)), ..Given::default() };
+        let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
+        let (mut asset, _) = Evidence::given(given).unwrap().judge(host).unwrap().prove(subject, copy).unwrap();
         let wanted = [Wanted::parse("rune").unwrap()];
         let contents = contents(host, &mut asset, OsStr::new("a"), &wanted)?;
         pick(&wanted, &[contents])

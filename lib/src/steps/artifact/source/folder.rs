@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{Asset, Place, Release, SourceError, nothing_picked};
+use super::{Asset, Place, Release, SourceError, nothing_picked, plain};
 use crate::steps::artifact::origin::Origin;
 use crate::sys::durable;
 use crate::words::release::{Channel, Selector, Tag};
@@ -55,14 +55,27 @@ impl Folder {
         }
         let mut releases = Vec::new();
         for (name, path) in folders {
-            let assets = entries(&path)?.0.into_iter().map(|(name, path)| asset(name, path)).collect();
-            releases.push(release(Some(Tag::new(name)), assets));
+            let files = entries(&path)?.0;
+            let tag = recorded(&name, &files)?.unwrap_or(name);
+            releases
+                .push(release(Some(Tag::new(tag)), files.into_iter().map(|(name, path)| asset(name, path)).collect()));
         }
         if releases.is_empty() && !of_none.is_empty() {
             releases.push(release(None, of_none));
         }
         Ok(releases)
     }
+}
+
+/// The version that the records in the folder `name` tell, whose name may be short of a character that no folder can have.
+fn recorded(name: &str, files: &Named) -> Result<Option<String>, SourceError> {
+    for (_, path) in files {
+        let version = Origin::read(&Origin::beside(path))?.and_then(|record| record.version);
+        if let Some(version) = version.filter(|version| plain(version) == name) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 /// A file alone: one release, with the files beside it for its evidence, and the version of its origin record if it has one.
@@ -76,11 +89,12 @@ pub fn file(path: &Path) -> Result<Release, SourceError> {
 }
 
 fn release(tag: Option<Tag>, assets: Vec<Asset>) -> Release {
-    Release { tag, marked_pre: false, published: None, named: None, assets: Some(assets) }
+    Release { tag, assets: Some(assets), ..Release::default() }
 }
 
 fn asset(name: String, path: PathBuf) -> Asset {
-    Asset { name, size: None, digest: None, ready: true, place: Place::File(path) }
+    let size = fs::metadata(&path).ok().map(|meta| meta.len());
+    Asset { name, size, digest: None, ready: true, place: Place::File(path) }
 }
 
 /// The regular files and the folders in `dir` by name, sorted; hidden ones, records, and names that are not UTF-8 are left out.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::{Dest, GenerationError, Id, OnTrial, Set, Settled, record};
+use crate::steps::artifact::floor;
 use crate::sys::durable;
 
 impl<'h> Set<'h, OnTrial> {
@@ -50,6 +51,7 @@ impl Set<'_, Settled> {
         let mut gone = self.record.backups();
         gone.extend(dests.iter().filter(|dest| self.is_bak_ours(dest)).map(Dest::bak));
         gone.extend(strays(&dests)?);
+        gone.insert(floor::path(self.host, &self.record.name));
         gone.retain(|path| fs::symlink_metadata(path).is_ok());
         let record = record::path(self.host, &self.record.name);
         if !dry_run {

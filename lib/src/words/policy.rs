@@ -1,0 +1,397 @@
+//! The trust policy: who must have signed, what must be proven, how old and how new a release may be. Pure: what is judged,
+//! and the time, are told.
+//!
+//! A line is `KEY=value`, as in a profile; blank lines and those that begin with `#` say nothing. What can't be read is
+//! refused as a whole, because a demand that is passed over protects nobody.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::duration::Span;
+use super::release::{Tag, Version};
+use super::statement::{By, NotASigner, Signer, Statement, Who};
+
+/// What a release must be before any of it is stored. At least one demand.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// `SIGNER`: who may sign; one of them must have. Empty: nobody has to.
+    pub signers: Vec<Who>,
+    /// `REQUIRE`: what must be proven besides.
+    pub require: BTreeSet<Demand>,
+    /// `FLOOR`: the lowest version that is taken.
+    pub floor: Option<Tag>,
+    /// `MIN_AGE`: the least age of a release, in which others find out what is wrong with it.
+    pub min_age: Option<Span>,
+    /// `MAX_AGE`: the most age of its signature; an older one was held back or replayed.
+    pub max_age: Option<Span>,
+    /// `HOSTS`: the hosts that bytes may come from, redirects included; empty: any.
+    pub hosts: Vec<String>,
+}
+
+/// Something that must be proven of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Demand {
+    /// Evidence of this kind.
+    Kind(By),
+    /// A signature of any kind.
+    Signature,
+    /// The version: a signature names it, or the program itself says it.
+    Version,
+}
+
+impl Demand {
+    const ALL: [Self; 8] = [
+        Self::Kind(By::Sums),
+        Self::Kind(By::Sha256),
+        Self::Kind(By::Minisign),
+        Self::Kind(By::Ssh),
+        Self::Kind(By::OpenPgp),
+        Self::Kind(By::Sigstore),
+        Self::Signature,
+        Self::Version,
+    ];
+
+    /// The word for it in a policy.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kind(by) => by.word(),
+            Self::Signature => "signature",
+            Self::Version => "version",
+        }
+    }
+}
+
+impl FromStr for Demand {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|demand| demand.word() == word).ok_or(())
+    }
+}
+
+/// What is known of a file whose evidence holds.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What was proven.
+    pub statements: Vec<Statement>,
+    /// The version it is said to be.
+    pub version: Option<Tag>,
+    /// Whether a signature names that version, or the program says it of itself.
+    pub version_proven: bool,
+    /// When it was published, by the word of its source. Seconds since 1970-01-01 UTC, as is [`Facts::now`].
+    pub published: Option<u64>,
+    /// The present time.
+    pub now: u64,
+}
+
+impl Facts {
+    fn signers(&self) -> impl Iterator<Item = &Signer> {
+        self.statements.iter().filter_map(|statement| statement.signer.as_ref())
+    }
+
+    /// When it was signed, where a signature covers that; the latest.
+    fn signed_at(&self) -> Option<u64> {
+        self.statements.iter().filter_map(|statement| statement.signed_at).max()
+    }
+
+    fn prove(&self, demand: Demand) -> bool {
+        match demand {
+            Demand::Kind(by) => self.statements.iter().any(|statement| statement.by == by),
+            Demand::Signature => self.signers().next().is_some(),
+            Demand::Version => self.version_proven,
+        }
+    }
+}
+
+/// A policy that can't be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadPolicy {
+    /// It demands nothing: empty, or cut short.
+    #[error("it demands nothing; write what must hold (SIGNER, REQUIRE, FLOOR, MIN_AGE, MAX_AGE, HOSTS)")]
+    Empty,
+    /// It is no text.
+    #[error("it is not a text in UTF-8")]
+    NotText,
+    /// A line of it.
+    #[error("line {number}: {why}")]
+    Line {
+        /// Its number, from 1.
+        number: usize,
+        /// What is wrong with it, and what would be right.
+        why: String,
+    },
+}
+
+/// A demand that does not hold.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unmet {
+    /// Nobody signed, or somebody else did.
+    #[error("{} (SIGNER)", unsigned(.0))]
+    Signer(Vec<String>),
+    /// Evidence that was not given.
+    #[error("{} is not proven (REQUIRE); give the evidence for it", .0.word())]
+    Unproven(Demand),
+    /// Below the floor.
+    #[error("it is {found}, and nothing below {floor} is taken (FLOOR)")]
+    Floor {
+        /// The version it is said to be.
+        found: String,
+        /// The lowest that is taken.
+        floor: String,
+    },
+    /// Nobody can tell how old it is.
+    #[error("{0}, so its age is not known ({1})")]
+    Undated(&'static str, &'static str),
+    /// Too young.
+    #[error("it is {} old, and must be {least} (MIN_AGE); try again later", days(*.age))]
+    TooYoung {
+        /// Its age in seconds.
+        age: u64,
+        /// How old it must be.
+        least: Span,
+    },
+    /// Too old.
+    #[error("its signature is {} old, and may be {most} (MAX_AGE); was a newer release held back?", days(*.age))]
+    TooOld {
+        /// Its age in seconds.
+        age: u64,
+        /// How old it may be.
+        most: Span,
+    },
+}
+
+fn unsigned(signers: &[String]) -> String {
+    match signers {
+        [] => "nobody signed it".to_owned(),
+        signers => format!("signed by {}, who may not sign", signers.join(" and ")),
+    }
+}
+
+/// An age for people: in days once it has some.
+fn days(seconds: u64) -> impl fmt::Display {
+    let day = 24 * 3600;
+    let shown = if seconds >= day { seconds / day * day } else { seconds / 60 * 60 };
+    humantime::format_duration(Duration::from_secs(shown))
+}
+
+impl Policy {
+    /// Reads a policy.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadPolicy> {
+        let text = std::str::from_utf8(bytes).map_err(|_| BadPolicy::NotText)?;
+        let mut policy = Self::default();
+        let mut seen = BTreeSet::new();
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |why| BadPolicy::Line { number: at + 1, why };
+            let (key, value) = line.split_once('=').ok_or_else(|| wrong("not a KEY=value of a policy".to_owned()))?;
+            let value = unquoted(value.trim()).map_err(&wrong)?;
+            if key != "SIGNER" && !seen.insert(key) {
+                return Err(wrong(format!("{key} is there twice")));
+            }
+            policy.take(key, value).map_err(wrong)?;
+        }
+        if seen.is_empty() && policy.signers.is_empty() {
+            return Err(BadPolicy::Empty);
+        }
+        Ok(policy)
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
+        if value.is_empty() {
+            return Err(format!("{key} is empty; leave the line out if nothing is demanded"));
+        }
+        match key {
+            "SIGNER" => {
+                self.signers.push(signer(value)?);
+            }
+            "REQUIRE" => {
+                for word in value.split_whitespace() {
+                    let demand = word.parse().map_err(|()| {
+                        let words = Demand::ALL.map(Demand::word).join(", ");
+                        format!("'{word}' is nothing that can be required; {words} are")
+                    })?;
+                    self.require.insert(demand);
+                }
+            }
+            "FLOOR" => self.floor = Some(floor(value)?),
+            "MIN_AGE" => self.min_age = Some(value.parse().map_err(|e| format!("MIN_AGE: {e}"))?),
+            "MAX_AGE" => self.max_age = Some(value.parse().map_err(|e| format!("MAX_AGE: {e}"))?),
+            "HOSTS" => self.hosts = value.split_whitespace().map(str::to_ascii_lowercase).collect(),
+            _ => return Err(format!("'{key}' is no key of a policy; is its name right?")),
+        }
+        Ok(())
+    }
+
+    /// Holds a file against all demands but [`Policy::hosts`], which bind whoever fetches.
+    pub fn judge(&self, facts: &Facts) -> Result<(), Unmet> {
+        let may_sign = |signer: &Signer| self.signers.iter().any(|who| who.is(signer));
+        if !self.signers.is_empty() && !facts.signers().any(may_sign) {
+            return Err(Unmet::Signer(facts.signers().map(Signer::to_string).collect()));
+        }
+        if let Some(demand) = self.require.iter().find(|demand| !facts.prove(**demand)) {
+            return Err(Unmet::Unproven(*demand));
+        }
+        if let Some(floor) = &self.floor {
+            above(floor, facts.version.as_ref())?;
+        }
+        if let Some(least) = self.min_age {
+            // The later of the two: a stolen key can sign any date, and a mirror can name any.
+            let Some(time) = facts.published.max(facts.signed_at()) else {
+                return Err(Unmet::Undated("neither its source nor a signature says when it was made", "MIN_AGE"));
+            };
+            let age = facts.now.saturating_sub(time);
+            if age < least.duration().as_secs() {
+                return Err(Unmet::TooYoung { age, least });
+            }
+        }
+        if let Some(most) = self.max_age {
+            let Some(time) = facts.signed_at() else {
+                return Err(Unmet::Undated("no signature says when it was made", "MAX_AGE"));
+            };
+            let age = facts.now.saturating_sub(time);
+            if age > most.duration().as_secs() {
+                return Err(Unmet::TooOld { age, most });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `found` is `floor` or above; what names no version is not.
+pub fn above(floor: &Tag, found: Option<&Tag>) -> Result<(), Unmet> {
+    if found.and_then(Tag::version) >= floor.version() && found.is_some() {
+        return Ok(());
+    }
+    let found = found.map_or_else(|| "of no known version".to_owned(), ToString::to_string);
+    Err(Unmet::Floor { found, floor: floor.to_string() })
+}
+
+/// A floor: one version.
+pub fn floor(text: &str) -> Result<Tag, String> {
+    let one_word = !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    match text.parse::<Version>() {
+        Ok(_) if one_word => Ok(Tag::new(text)),
+        _ => Err(format!("'{}' is no version to be a floor", text.escape_debug())),
+    }
+}
+
+/// A signer with its kind: a policy leaves nothing to guess.
+fn signer(text: &str) -> Result<Who, String> {
+    let kinds = [By::Minisign, By::Ssh, By::OpenPgp, By::Sigstore];
+    if !kinds.iter().any(|kind| text.split_once(':').is_some_and(|(word, _)| word == kind.word())) {
+        return Err(format!(
+            "'{text}' names no signer; minisign:KEY, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY does"
+        ));
+    }
+    text.parse().map_err(|e: NotASigner| e.to_string())
+}
+
+/// A value as a shell would read it, with the quotes that a profile may have too.
+fn unquoted(value: &str) -> Result<&str, String> {
+    let inner = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
+    let value = inner.unwrap_or(value);
+    if value.contains(['"', '\'', '$', '`', '\\']) {
+        return Err("a value can't hold quotes, $, ` or \\".to_owned());
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::statement::Covers;
+
+    const DAY: u64 = 24 * 3600;
+    const NOW: u64 = 1_800_000_000;
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(text.as_bytes()).unwrap()
+    }
+
+    fn facts() -> Facts {
+        let covers = || Covers::List("SUMS".into());
+        let text = String::new;
+        let signer = Some(Signer::Minisign("A1".into()));
+        Facts {
+            statements: vec![
+                Statement { by: By::Sums, signer: None, signed_at: None, covers: covers(), text: text() },
+                Statement { by: By::Minisign, signer, signed_at: Some(NOW - 10 * DAY), covers: covers(), text: text() },
+            ],
+            version: Some(Tag::new("v2.0.0")),
+            version_proven: false,
+            published: Some(NOW - 9 * DAY),
+            now: NOW,
+        }
+    }
+
+    #[test]
+    fn each_demand_is_met_or_names_itself() {
+        for (text, answer) in [
+            ("SIGNER=minisign:A1", "ok"),
+            ("SIGNER=ssh:SHA256:abc\nSIGNER='minisign:A1'", "ok"),
+            ("SIGNER=minisign:A2", "signed by minisign:A1, who may not sign (SIGNER)"),
+            ("REQUIRE=sums signature minisign", "ok"),
+            ("REQUIRE=version", "version is not proven (REQUIRE); give the evidence for it"),
+            ("REQUIRE=ssh", "ssh is not proven (REQUIRE); give the evidence for it"),
+            ("FLOOR=2.0.0", "ok"),
+            ("FLOOR=v2.0.1-rc.1", "it is v2.0.0, and nothing below v2.0.1-rc.1 is taken (FLOOR)"),
+            ("MIN_AGE=9days", "ok"),
+            ("MIN_AGE=10d", "it is 9days old, and must be 10days (MIN_AGE); try again later"),
+            ("MAX_AGE=10days", "ok"),
+            ("MAX_AGE=9d", "its signature is 10days old, and may be 9days (MAX_AGE); was a newer release held back?"),
+        ] {
+            let got = policy(text).judge(&facts()).map_or_else(|e| e.to_string(), |()| "ok".to_owned());
+            assert_eq!(got, answer, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_never_meets_a_demand() {
+        let nothing = Facts { now: NOW, ..Facts::default() };
+        for text in ["SIGNER=minisign:A1", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
+            assert!(policy(text).judge(&nothing).is_err(), "{text}");
+        }
+        let unsigned = Facts { statements: facts().statements.drain(..1).collect(), ..facts() };
+        assert!(policy("REQUIRE=signature").judge(&unsigned).is_err());
+        assert!(policy("MAX_AGE=52w").judge(&unsigned).is_err(), "a mirror's word is no date against a mirror");
+        let nightly = Facts { version: Some(Tag::new("nightly")), ..facts() };
+        assert!(policy("FLOOR=0.0.1").judge(&nightly).is_err());
+        let ahead = Facts { published: Some(NOW + DAY), ..facts() };
+        assert!(policy("MIN_AGE=1s").judge(&ahead).is_err(), "a date in the future makes nothing old");
+    }
+
+    #[test]
+    fn what_can_t_be_read_is_refused_as_a_whole() {
+        assert_eq!(Policy::parse(b"").unwrap_err(), BadPolicy::Empty);
+        assert_eq!(Policy::parse(b"# SIGNER=minisign:x\n\n").unwrap_err(), BadPolicy::Empty);
+        assert_eq!(Policy::parse(b"\xff").unwrap_err(), BadPolicy::NotText);
+        for bad in [
+            "SIGNER",
+            "SIGNER=",
+            "signer=minisign:x",
+            "SIGNERS=minisign:x",
+            "SIGNER=minisign:",
+            "SIGNER=A1",
+            "SIGNER=RWQx",
+            "SIGNER=openpgp:DEADBEEF",
+            "REQUIRE=everything",
+            "FLOOR=nightly",
+            "FLOOR=1.0 2.0",
+            "MIN_AGE=soon",
+            "MAX_AGE=infinity",
+            "FLOOR=1.0\nFLOOR=0.1",
+            "HOSTS=\"a b",
+            "HOSTS=$(id)",
+            "export FLOOR=1.0",
+        ] {
+            let text = format!("REQUIRE=sums\n{bad}\n");
+            assert!(matches!(Policy::parse(text.as_bytes()), Err(BadPolicy::Line { number: 2 | 3, .. })), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The floor and the policy: what is not taken though its evidence holds.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use serde_json::json;
+
+use super::{Bench, minisign, sha256};
+use fs_err as fs;
+
+impl Bench {
+    /// A listed script with the record that fetch would leave beside it.
+    fn fetched(&self, version: &str) {
+        let path = self.listed("f", format!("#!/bin/sh\n# {version}\n").as_bytes());
+        let record = json!({
+            "schema": 1, "source": "gh:o/r", "version": version, "published": 1_700_000_000, "asset": "f",
+            "digest": sha256(&path), "time": 1_700_000_000,
+        });
+        self.file("f.origin.json", record.to_string());
+    }
+
+    fn floor(&self, text: &str) {
+        let folder = self.dir.path().join("host/var/lib/upswap/runed");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("floor"), text).unwrap();
+    }
+}
+
+#[test]
+fn nothing_below_the_floor_is_taken() {
+    let bench = Bench::new();
+    bench.fetched("v2.0.0");
+    assert_eq!(bench.run(&["--floor", "runed", "f"]).0, 0, "nothing was proven yet");
+    for (floor, code) in [("v1.9.9\n", 0), ("v2.0.0", 0), ("v2.0.0-rc.1\n", 0), ("v2.0.1-rc.1\n", 1), ("v10\n", 1)] {
+        bench.floor(floor);
+        for check in [vec![], vec!["--check"]] {
+            let (got, stdout, stderr) = bench.run(&[&check[..], &["--floor", "runed", "f"]].concat());
+            assert_eq!((got, stdout.is_empty()), (code, code != 0), "{floor} {stderr}");
+        }
+    }
+    let (_, _, stderr) = bench.run(&["--floor", "runed", "f"]);
+    let line = "verify: f: it is v2.0.0, and v10 was proven healthy here (DIR/host/var/lib/upswap/runed/floor); \
+                for an older one all the same lower the floor: echo VERSION >DIR/host/var/lib/upswap/runed/floor\n";
+    assert!(stderr.ends_with(line), "{stderr}");
+    fs::remove_file(bench.path("f.origin.json")).unwrap();
+    let (code, _, stderr) = bench.run(&["--floor", "runed", "f"]);
+    assert!(code == 1 && stderr.contains("it is of no known version"), "{stderr}");
+    assert_eq!(bench.store().len(), 2, "the file and its record, from when it was taken");
+}
+
+#[test]
+fn a_floor_that_says_nothing_lets_nothing_through() {
+    let bench = Bench::new();
+    bench.fetched("v2.0.0");
+    for floor in ["", "\n", "latest\n", "v1\nv2\n", "\0"] {
+        bench.floor(floor);
+        let (code, stdout, stderr) = bench.run(&["--floor", "runed", "f"]);
+        assert_eq!((code, stdout.as_str()), (3, ""), "{floor:?}: {stderr}");
+    }
+    bench.floor("v1");
+    let floor = bench.dir.path().join("host/var/lib/upswap/runed/floor");
+    fs::set_permissions(&floor, PermissionsExt::from_mode(0o666)).unwrap();
+    let (code, _, stderr) = bench.run(&["--floor", "runed", "f"]);
+    assert!(code == 3 && stderr.contains("others can write it"), "{stderr}");
+    assert_eq!(bench.store().len(), 0);
+}
+
+#[test]
+fn what_does_not_meet_the_policy_is_refused_by_its_demand() {
+    let bench = Bench::new();
+    bench.fetched("v2.0.0");
+    minisign(&bench.path(""), &["-GWf", "-p", "k.pub", "-s", "k.key"]);
+    minisign(&bench.path(""), &["-Sm", "SHA256SUMS", "-s", "k.key"]);
+    let signed = ["--minisign", "./k.pub"];
+    for (policy, arguments, answer) in [
+        ("REQUIRE=sums", &[][..], "ok"),
+        ("REQUIRE=signature", &[], "signature is not proven (REQUIRE)"),
+        ("REQUIRE=signature", &signed, "ok"),
+        ("REQUIRE=version", &signed, "version is not proven (REQUIRE)"),
+        ("SIGNER=minisign:1234", &[], "nobody signed it (SIGNER)"),
+        ("SIGNER=minisign:1234", &signed, "who may not sign (SIGNER)"),
+        ("FLOOR=3.0", &signed, "it is v2.0.0, and nothing below 3.0 is taken (FLOOR)"),
+        ("MIN_AGE=1d", &[], "ok"),
+        ("MIN_AGE=1d", &signed, "must be 1day (MIN_AGE)"),
+        ("MAX_AGE=1d", &[], "no signature says when it was made"),
+        ("MAX_AGE=1d", &signed, "ok"),
+        ("HOSTS=example.com", &[], "ok"),
+    ] {
+        bench.file("policy", policy);
+        let (code, stdout, stderr) = bench.run(&[&["--check", "--policy", "policy"], arguments, &["f"]].concat());
+        match answer {
+            "ok" => assert_eq!((code, stdout.as_str()), (0, "f\n"), "{policy}: {stderr}"),
+            why => {
+                assert_eq!((code, stdout.as_str()), (1, ""), "{policy}: {stderr}");
+                assert!(stderr.contains("f: refused by policy: ") && stderr.contains(why), "{policy}: {stderr}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_is_no_good_lets_nothing_through() {
+    let bench = Bench::new();
+    bench.fetched("v2.0.0");
+    let refused = |why: &str| {
+        let (code, stdout, stderr) = bench.run(&["--policy", "policy", "f"]);
+        assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    };
+    refused("policy: there is no such policy");
+    for (text, why) in [("", "demands nothing"), ("REQUIRE=sums\nFLOR=1\n", "line 2: 'FLOR' is no key")] {
+        bench.file("policy", text);
+        refused(why);
+    }
+    bench.file("policy", "REQUIRE=sums\n");
+    fs::set_permissions(bench.path("policy"), PermissionsExt::from_mode(0o664)).unwrap();
+    refused("others can write it; mend that: chmod go-w");
+    fs::set_permissions(bench.path("policy"), PermissionsExt::from_mode(0o644)).unwrap();
+    chown(bench.path("policy"), Some(4711), None).unwrap();
+    refused("belongs to somebody else; mend that: chown root");
+    chown(bench.path("policy"), Some(0), None).unwrap();
+    fs::set_permissions(bench.path(""), PermissionsExt::from_mode(0o777)).unwrap();
+    refused("everybody can write to the folder");
+    assert_eq!(bench.store().len(), 0);
+}
