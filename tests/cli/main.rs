@@ -1,5 +1,6 @@
 //! The cli tests: every tool as a process of its own, on a host of its own in a temporary folder.
 
+mod bench;
 mod corpora;
 mod docs;
 mod fetch;
@@ -19,5 +20,8 @@ mod verify;
 mod host;
 #[path = "../support/http.rs"]
 mod http;
+#[allow(dead_code)] // The benchmarks need some of it.
+#[path = "../support/material.rs"]
+mod material;
 #[path = "../support/parsers.rs"]
 mod parsers;
