@@ -1,6 +1,7 @@
 //! verify: what it lets through, what it refuses, and with which words and codes.
 
 mod archives;
+mod hostile;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -91,6 +91,7 @@ impl GitHub {
     }
 
     /// Where what is fetched from it is kept: host, owner, repository.
+    #[must_use]
     pub fn folder(&self) -> Vec<String> {
         let host = if self.api.host() == "api.github.com" { "github.com" } else { self.api.host() };
         vec![host.to_owned(), self.owner.clone(), self.repo.clone()]
