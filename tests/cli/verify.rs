@@ -2,6 +2,7 @@
 
 mod archives;
 mod demands;
+mod hostile;
 mod run;
 mod runnable;
 mod signatures;

@@ -33,8 +33,11 @@ use upswap::words::sums::Sums;
 use upswap::words::target::{Libc, Target};
 use upswap::words::unit::{diff, exec, file::File as UnitFile, flags, keys, reading::Reading, render};
 
+/// Where the bytes for a parser go in.
+pub type Entry = fn(&[u8]);
+
 /// What is fuzzed and replayed: a name, which is also that of its corpus, and where its bytes go in.
-pub const PARSERS: &[(&str, fn(&[u8]))] = &[
+pub const PARSERS: &[(&str, Entry)] = &[
     ("acl", acl_attribute),
     ("archive", archive),
     ("elf", elf),

@@ -8,6 +8,7 @@ mod zip;
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 
@@ -22,10 +23,12 @@ const MEMBER: u64 = 1 << 30;
 const TOTAL: u64 = 4 << 30;
 /// The most members an archive may hold.
 const MEMBERS: usize = 1_000_000;
-/// The largest window that a zstd stream may ask for, as a power of two (zstd(1), `--long`).
-const ZSTD_WINDOW: u32 = 27;
-/// The most memory that an xz stream may ask for, in bytes; `xz -9` needs 65 MiB.
-const XZ_MEMORY: u64 = 128 << 20;
+/// The longest path of a member, in bytes; no file system of Linux takes a longer one (`PATH_MAX`).
+const PATH: usize = 4096;
+/// The largest window that a zstd stream may ask for, 64 MiB, as a power of two (zstd(1), `--long`).
+const ZSTD_WINDOW: u32 = 26;
+/// The most memory that an xz stream may ask for, in bytes: a dictionary of 64 MiB (`xz -9`) and what the decoder itself needs.
+const XZ_MEMORY: u64 = 66 << 20;
 
 /// How much of the archive is read at once, in bytes.
 const PIECE: usize = 128 * 1024;
@@ -104,7 +107,7 @@ pub fn contents(host: &Host, asset: &mut Proven, name: &OsStr, wanted: &[Wanted]
     let io = |source| ExtractError::Io { archive: archive.clone(), source };
     let whole = asset.again().map_err(io)?;
     let format = Format::of(asset.bytes().map_err(io)?).map_err(io)?;
-    let mut sieve = Sieve { host, asset: &whole, wanted, count: 0, contents: Contents::default() };
+    let mut sieve = Sieve { host, asset: &whole, wanted, count: 0, leaves: Vec::new(), contents: Contents::default() };
     sieve.contents.archive.clone_from(&archive);
     let file = asset.bytes().map_err(io)?;
     let read = match format {
@@ -123,7 +126,7 @@ pub fn contents(host: &Host, asset: &mut Proven, name: &OsStr, wanted: &[Wanted]
         Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, &mut sieve)),
         Format::Xz => xz(file).and_then(|stream| tar::scan(stream, &mut sieve)),
     };
-    read.map_err(|trouble| trouble.of(&archive))?;
+    read.and_then(|()| sieve.end()).map_err(|trouble| trouble.of(&archive))?;
     Ok(sieve.contents)
 }
 
@@ -152,7 +155,7 @@ fn pick_one(wanted: &Wanted, archives: &[Contents], alone: bool, all: &str) -> R
         .flat_map(|(index, contents)| contents.members.iter().map(move |member| (index, member)))
         .filter(|(_, member)| meant(member))
         .collect();
-    let path = |member: &Member| String::from_utf8_lossy(&member.path).into_owned();
+    let path = |member: &Member| shown(&member.path);
     let refused = |why| ExtractError::Member { archive: all.to_owned(), wanted: name.clone(), why };
     // A folder of the wanted name beside the file itself is usual (`rune/rune`); one in its place is not.
     let files: Vec<_> = found.iter().filter(|(_, member)| member.kind != Kind::Directory).collect();
@@ -187,7 +190,7 @@ fn holds(archives: &[Contents]) -> String {
     let mut names: Vec<_> = archives
         .iter()
         .flat_map(|c| {
-            let members = c.members.iter().map(|m| String::from_utf8_lossy(&m.path).into_owned());
+            let members = c.members.iter().map(|m| shown(&m.path));
             members.chain(c.others.iter().cloned()).collect::<Vec<_>>()
         })
         .collect();
@@ -221,6 +224,8 @@ struct Sieve<'s> {
     asset: &'s Proven,
     wanted: &'s [Wanted],
     count: usize,
+    /// Hashes of the paths of all members that are no folders: a million of them need eight megabytes.
+    leaves: Vec<u64>,
     contents: Contents,
 }
 
@@ -237,13 +242,19 @@ impl Sieve<'_> {
         if self.count > MEMBERS {
             return Err(Trouble::refused(format!("it holds more than {MEMBERS} members")));
         }
+        if path.len() > PATH {
+            return Err(Trouble::refused(format!("a path in it is longer than {PATH} bytes")));
+        }
         let Ok(normal) = member::normal(path) else {
-            let path = String::from_utf8_lossy(path);
+            let path = shown(path);
             return Err(Trouble::refused(format!("member '{path}' points outside of the archive")));
         };
+        if kind != Kind::Directory {
+            self.leaves.push(hash(&normal));
+        }
         if !self.wanted.iter().any(|wanted| wanted.is_meant_by(&normal)) {
             if kind == Kind::Regular && self.contents.others.len() < LISTED {
-                self.contents.others.push(String::from_utf8_lossy(&normal).into_owned());
+                self.contents.others.push(shown(&normal));
             }
             return Ok(());
         }
@@ -259,8 +270,23 @@ impl Sieve<'_> {
         Ok(())
     }
 
+    /// After the last member: refuses wanted ones that lie below a link or a file, where no unpacker puts them but by following it.
+    fn end(&mut self) -> Result<(), Trouble> {
+        self.leaves.sort_unstable();
+        for member in &self.contents.members {
+            let slashes = member.path.iter().enumerate().filter(|(_, b)| **b == b'/');
+            for above in slashes.filter_map(|(at, _)| member.path.get(..at)) {
+                if self.leaves.binary_search(&hash(above)).is_ok() {
+                    let (path, above) = (shown(&member.path), shown(above));
+                    return Err(Trouble::refused(format!("member '{path}' lies below '{above}', which is no folder")));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn take(&self, path: &[u8], size: u64, bytes: &mut dyn Read) -> Result<Proven, Trouble> {
-        let shown = String::from_utf8_lossy(path);
+        let shown = shown(path);
         let too_large = || Trouble::refused(format!("member '{shown}' is larger than {} MiB", MEMBER >> 20));
         if size > MEMBER {
             return Err(too_large());
@@ -277,6 +303,23 @@ impl Sieve<'_> {
             },
         }
     }
+}
+
+/// A member's path for a message: one line, no control characters, not longer than a line of a log.
+fn shown(path: &[u8]) -> String {
+    const LENGTH: usize = 200;
+    let text = String::from_utf8_lossy(path.get(..LENGTH).unwrap_or(path));
+    let mut out: String = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if path.len() > LENGTH {
+        out.push('…');
+    }
+    out
+}
+
+fn hash(path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Keeps a reader's error apart from a writer's: a broken archive is refused, a full disk is not the archive's fault.
@@ -320,10 +363,17 @@ impl Trouble {
         if let Some(code) = error.raw_os_error() {
             return Self::Io(io::Error::from_raw_os_error(code));
         }
+        // The words of liblzma and libzstd for a limit of ours.
+        let text = error.to_string();
+        if text.contains("memory limit") || text.contains("too much memory") {
+            return Self::refused(
+                "it asks for a window of more than 64 MiB to be unpacked (xz --lzma2=dict=, zstd --long=)",
+            );
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::refused("it is cut off"),
-            io::ErrorKind::FileTooLarge => Self::refused(error.to_string()),
-            _ => Self::refused(format!("it is damaged, or goes on behind its end: {error}")),
+            io::ErrorKind::FileTooLarge => Self::refused(text),
+            _ => Self::refused(format!("it is damaged, or goes on behind its end: {text}")),
         }
     }
 
@@ -439,23 +489,47 @@ mod tests {
         gz.write_all(&archive()).unwrap();
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
         xz.write_all(&archive()).unwrap();
+        let mut zst = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        zst.include_checksum(true).unwrap();
+        zst.write_all(&archive()).unwrap();
         let mut zipped = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         zipped.start_file("v1/rune", ::zip::write::SimpleFileOptions::default()).unwrap();
         zipped.write_all(b"1234").unwrap();
-        for good in [gz.finish().unwrap(), xz.finish().unwrap(), zipped.finish().unwrap().into_inner()] {
+        let (gz, xz, zst) = (gz.finish().unwrap(), xz.finish().unwrap(), zst.finish().unwrap());
+        for good in [gz, xz, zst, zipped.finish().unwrap().into_inner()] {
             let right = taken(&host, &good).unwrap();
             assert_eq!(right[0].1.digest(), Digest::of(b"1234"));
-            // The first six bytes tell the kind; without them the file is a bare one.
-            for bit in 6 * 8..good.len() * 8 {
+            for bit in 0..good.len() * 8 {
                 let mut flipped = good.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                // A flip in a time stamp or a flag that means nothing changes nothing.
+                // A flip in a time stamp or a flag that means nothing changes nothing. The first bytes tell the kind:
+                // without them it is a bare file, which is its own only member and no program.
                 if let Ok(found) = taken(&host, &flipped) {
-                    assert_eq!(found[0].1.digest(), Digest::of(b"1234"), "bit {bit}");
+                    let bare = bit < 6 * 8 && found[0].1.digest() == Digest::of(&flipped);
+                    assert!(bare || found[0].1.digest() == Digest::of(b"1234"), "bit {bit}");
                 }
             }
             for len in 8..good.len() {
                 assert!(taken(&host, &good[..len]).is_err(), "{len} of {}", good.len());
+            }
+        }
+    }
+
+    /// A plain tar has checksums over its headers alone: a flip in a file's bytes gives that file, any other nothing or the same.
+    #[test]
+    fn a_flip_in_a_plain_tar_changes_nothing_but_the_bytes_of_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::below(root.path());
+        let good = archive();
+        for bit in 0..good.len() * 8 {
+            let mut flipped = good.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(found) = taken(&host, &flipped) {
+                let digest = found[0].1.digest();
+                let in_file = (512..516).contains(&(bit / 8)) && digest == Digest::of(&flipped[512..516]);
+                // Without its first header it is no archive, and so its own only member.
+                let bare = bit / 8 < 512 && digest == Digest::of(&flipped);
+                assert!(in_file || bare || digest == Digest::of(b"1234"), "bit {bit}");
             }
         }
     }

@@ -1,13 +1,15 @@
 //! Members of a tar stream (POSIX.1-2017 pax, "ustar Interchange Format" and "pax Header Block"; GNU long names).
 //!
-//! The headers are taken raw from the `tar` crate, so that what extends them is capped before it is read, and a header
-//! that two readers could take in two ways (CVE-2025-62518: a pax size that is not the header's) is refused.
+//! The headers are taken raw from the `tar` crate, so that what extends them is capped before it is read. A header that
+//! two readers could take in two ways is refused, because one of them would find other members behind it: a pax size that
+//! is not the header's (CVE-2025-62518, CVE-2026-33055), bytes behind a member that has none, a size that is read as
+//! octal, base 64 or base 256 by chance, an entry of a type that only some readers know.
 
 use std::io::{ErrorKind, Read};
 
 use tar::{Archive, EntryType, Header, PaxExtensions};
 
-use super::{Capped, Kind, Takes, Trouble};
+use super::{Capped, Kind, Takes, Trouble, shown};
 
 /// The most that a long name or a pax header may hold, in bytes.
 const EXTENSION: u64 = 1 << 20;
@@ -30,11 +32,13 @@ pub(super) fn scan(stream: impl Read, taker: &mut impl Takes) -> Result<(), Trou
     let mut first = true;
     for entry in archive.entries().map_err(|e| Trouble::reading(&e))?.raw(true) {
         let mut entry = entry.map_err(|e| match Trouble::reading(&e) {
-            Trouble::Refused(_) if first && e.kind() == ErrorKind::Other => Trouble::refused("it holds no tar archive"),
+            Trouble::Refused(why) if first && e.kind() == ErrorKind::Other && !why.contains("window") => {
+                Trouble::refused("it holds no tar archive")
+            }
             trouble => trouble,
         })?;
         first = false;
-        let size = entry.header().entry_size().map_err(|e| Trouble::reading(&e))?;
+        let size = size(entry.header())?;
         let kind = entry.header().entry_type();
         if let EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader = kind {
             ahead.read(kind, size, &mut entry)?;
@@ -43,14 +47,17 @@ pub(super) fn scan(stream: impl Read, taker: &mut impl Takes) -> Result<(), Trou
         let header_path = entry.header().path_bytes().into_owned();
         let ahead = std::mem::take(&mut ahead);
         if ahead.size.is_some_and(|pax| pax != size) {
-            let path = String::from_utf8_lossy(&header_path);
+            let path = shown(&header_path);
             return Err(Trouble::refused(format!("member '{path}' has two sizes")));
         }
         let path = ahead.path.unwrap_or(header_path);
         let kind = match kind {
             // Before POSIX a trailing '/' was what made a folder.
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Kind::Directory,
-            EntryType::Regular | EntryType::Continuous if ahead.sparse => Kind::Other("a sparse file"),
+            EntryType::Regular | EntryType::Continuous if ahead.sparse => {
+                let path = shown(&path);
+                return Err(Trouble::refused(format!("member '{path}' is a sparse file")));
+            }
             EntryType::Regular | EntryType::Continuous => Kind::Regular,
             EntryType::Directory => Kind::Directory,
             EntryType::Symlink => Kind::Other("a symbolic link"),
@@ -58,17 +65,56 @@ pub(super) fn scan(stream: impl Read, taker: &mut impl Takes) -> Result<(), Trou
             EntryType::Char | EntryType::Block => Kind::Other("a device"),
             EntryType::Fifo => Kind::Other("a FIFO"),
             EntryType::GNUSparse => {
-                let path = String::from_utf8_lossy(&path);
+                let path = shown(&path);
                 return Err(Trouble::refused(format!("member '{path}' is a sparse file")));
             }
-            _ => Kind::Other("of an unknown type"),
+            other => {
+                let path = shown(&path);
+                let letter = char::from(other.as_byte()).escape_default();
+                return Err(Trouble::refused(format!("member '{path}' is of the type '{letter}', which is no file's")));
+            }
         };
+        // Some readers skip that many bytes, others begin the next member there.
+        if kind != Kind::Regular && size != 0 {
+            let path = shown(&path);
+            return Err(Trouble::refused(format!("member '{path}' is no file and has a size")));
+        }
         taker.member(&path, kind, size, &mut entry)?;
     }
     if ahead != Ahead::default() {
         return Err(Trouble::refused("it ends where a member should follow"));
     }
     end(archive.into_inner())
+}
+
+/// How many bytes follow a header: the size it gives, when every reader reads the same from it.
+fn size(header: &Header) -> Result<u64, Trouble> {
+    let old = header.as_old();
+    let field = &old.size;
+    let strict = match field {
+        // Base 256; GNU tar takes twelve bytes for it and the `tar` crate the last eight. 0xff begins a negative one.
+        [0x80, 0, 0, 0, low @ ..] => Some(u64::from_be_bytes(*low)),
+        [first, ..] if first & 0x80 != 0 => None,
+        text => {
+            let digits = text.trim_ascii_start();
+            let end = digits.iter().position(|b| !(b'0'..=b'7').contains(b)).unwrap_or(digits.len());
+            let (digits, behind) = digits.split_at_checked(end).unwrap_or_default();
+            let ends = matches!(behind.first(), None | Some(0 | b' '));
+            std::str::from_utf8(digits).ok().filter(|_| ends).and_then(|digits| u64::from_str_radix(digits, 8).ok())
+        }
+    };
+    // Magic and version of POSIX, of GNU, and the zeros of what came before both (tar(5), ustar and old GNU headers).
+    let magic = header.as_bytes().get(257..265).unwrap_or_default();
+    if !matches!(magic, b"ustar\x0000" | b"ustar  \0" | b"\0\0\0\0\0\0\0\0") {
+        return Err(Trouble::refused("a header in it is of no known form"));
+    }
+    match (strict, header.entry_size()) {
+        (Some(strict), Ok(size)) if strict == size => Ok(size),
+        _ => {
+            let path = shown(&header.path_bytes());
+            Err(Trouble::refused(format!("member '{path}' has a size that is no plain number")))
+        }
+    }
 }
 
 /// The end mark is two blocks of zeros, and nothing but zeros may follow. The `tar` crate has read the first of them, or

@@ -82,6 +82,7 @@ impl GitHub {
     }
 
     /// Where what is fetched from it is kept: host, owner, repository.
+    #[must_use]
     pub fn folder(&self) -> Vec<String> {
         let host = self.web.as_ref().unwrap_or(&self.api).host();
         vec![host.to_owned(), self.owner.clone(), self.repo.clone()]
