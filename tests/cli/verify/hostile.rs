@@ -317,3 +317,12 @@ fn the_rules_find_what_plain_unpackers_fall_for() {
     let missed: Vec<_> = known.iter().filter(|name| !raised.contains(**name)).collect();
     assert!(missed.is_empty(), "the rules let pass: {missed:?}");
 }
+
+/// A decoder with a window of 64 MiB, held to the memory of one without, must be found to need too much.
+#[test]
+fn the_memory_is_measured() {
+    let case = all().iter().find(|case| case.name == "window-64m.tar.zst").unwrap();
+    let greedy = Case { window: 0, ..Case::gives(56, &case.name, case.bytes.clone()) };
+    let (_, wrong) = verify(&greedy);
+    assert!(wrong.iter().any(|wrong| wrong.starts_with("needed")), "{wrong:?}");
+}
