@@ -11,6 +11,7 @@ mod setcap_keep;
 mod streams;
 mod svc_wait;
 mod swapbin;
+mod tuf;
 mod unit_diff;
 mod unit_render;
 mod upgrade;

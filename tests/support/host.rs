@@ -128,13 +128,24 @@ impl Host {
 
     /// One of our tools on this host, its own folder the working folder, with nothing on stdin.
     pub fn tool(&self, tool: &str) -> Command {
-        let mut command = Command::new(cargo_bin(tool));
+        self.command(cargo_bin(tool))
+    }
+
+    /// A shell script with our tools in its PATH.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = self.command("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env("UPSWAP_ROOT", self.dir.path());
         // cargo's folders of libraries are none of a user's: the loader would look through all of them, in every sweep.
         for name in ["UPSWAP_NAME", "UPSWAP_LOCK_FD", "UPSWAP_STATE_DIR", "STATE_DIRECTORY", "LD_LIBRARY_PATH"] {
             command.env_remove(name);
         }
-        let tools = cargo_bin(tool).parent().unwrap().to_owned();
+        let tools = cargo_bin("fetch").parent().unwrap().to_owned();
         command.env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()));
         command
     }
