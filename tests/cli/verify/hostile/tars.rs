@@ -296,9 +296,7 @@ pub fn cases() -> Vec<Case> {
 
 /// The header of an ELF program for the machine of this number, and nothing behind it.
 fn elf(machine: u8) -> Vec<u8> {
-    let mut elf = vec![0; 64];
-    elf[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
-    (elf[16], elf[18], elf[20], elf[52]) = (2, machine, 1, 64);
-    (elf[54], elf[58]) = (56, 64);
+    let mut elf = fs_err::read("/bin/true").unwrap();
+    elf[18] = machine;
     elf
 }
