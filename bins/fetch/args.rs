@@ -109,6 +109,9 @@ pub struct Args {
     /// Send this header to SOURCE's own host, or with @FILE each line of FILE, which keeps secrets off the command line
     #[arg(long = "header", value_name = "NAME: VALUE", help_heading = "Network options")]
     pub headers: Vec<String>,
+    /// Ask no other hosts than the HOSTS of this policy, see upswap.policy(5)
+    #[arg(long, value_name = "FILE", help_heading = "Network options")]
+    pub policy: Option<PathBuf>,
     /// Trust the CA certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE", help_heading = "Network options")]
     pub cacert: Option<PathBuf>,

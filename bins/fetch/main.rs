@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use args::Args;
 use upswap::report::{self, Answer};
+use upswap::steps::artifact::demands;
 use upswap::steps::artifact::fetch::{self, Request};
 use upswap::steps::artifact::source::{self, Release, Source};
 use upswap::sys::Host;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
     let end = if args.null { b'\0' } else { b'\n' };
+    let demanded = args.policy.map(|path| demands::policy(&host, &path)).transpose()?.unwrap_or_default();
     let request = Request {
         // Read here and not by clap, which would print a secret in a header or an address back.
         source: Source::parse(&args.source, source::headers(&args.headers)?, args.index.as_deref())?,
@@ -33,10 +35,12 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
         newer_than: args.newer_than,
         into: args.into,
         max_size: args.max_size,
+        dated: demanded.min_age.is_some(),
         policy: Policy {
             plain_http: if args.allow_http { PlainHttp::Allowed } else { PlainHttp::Refused },
             cacert: args.cacert,
             retries: args.retry,
+            hosts: (!demanded.hosts.is_empty()).then_some(demanded.hosts),
             ..Policy::within(args.timeout.duration())
         },
     };

@@ -14,6 +14,7 @@ const LEGACY: usize = 1 << 20;
 pub struct Key {
     key: PublicKey,
     id: u64,
+    base64: String,
 }
 
 /// Text that is no public key.
@@ -29,7 +30,7 @@ impl Key {
         // Two bytes of algorithm, eight of key number, little-endian. A key has one algorithm; signatures have two.
         let start = base64_start::<10>(text)?;
         let id = u64::from_le_bytes(start.strip_prefix(b"Ed")?.try_into().ok()?);
-        Some(Self { key, id })
+        Some(Self { key, id, base64: text.trim().to_owned() })
     }
 
     /// The key in a `.pub` file: a comment and a line of base64.
@@ -52,6 +53,12 @@ impl Key {
             return Err(NotAKey("it goes on behind the key; one file holds one key"));
         }
         Ok(key)
+    }
+
+    /// The whole key, as [`Key::from_base64`] takes it. Its number alone is no pin: whoever makes keys can choose it.
+    #[must_use]
+    pub fn base64(&self) -> &str {
+        &self.base64
     }
 }
 

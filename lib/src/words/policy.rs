@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::duration::Span;
+use super::minisign::Key;
 use super::release::{Tag, Version};
 use super::statement::{By, NotASigner, Signer, Statement, Who};
 
@@ -281,15 +282,19 @@ pub fn floor(text: &str) -> Result<Tag, String> {
     }
 }
 
-/// A signer with its kind: a policy leaves nothing to guess.
+/// A signer with its kind, by what nobody else can have: a policy leaves nothing to guess, and trusts no other file.
 fn signer(text: &str) -> Result<Who, String> {
-    let kinds = [By::Minisign, By::Ssh, By::OpenPgp, By::Sigstore];
-    if !kinds.iter().any(|kind| text.split_once(':').is_some_and(|(word, _)| word == kind.word())) {
-        return Err(format!(
-            "'{text}' names no signer; minisign:KEY, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY does"
-        ));
+    let wrong = |why: &str| Err(format!("'{text}' names no signer: {why}"));
+    match text.split_once(':') {
+        Some(("minisign", key)) if Key::from_base64(key).is_none() => {
+            wrong("minisign: wants the whole public key in base64, the second line of its .pub file")
+        }
+        Some(("ssh", key)) if !key.starts_with("SHA256:") => {
+            wrong("ssh: wants the fingerprint, SHA256:…, as ssh-keygen -l shows it")
+        }
+        Some(("minisign" | "ssh" | "openpgp" | "sigstore", _)) => text.parse().map_err(|e: NotASigner| e.to_string()),
+        _ => wrong("minisign:KEY, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY does"),
     }
-    text.parse().map_err(|e: NotASigner| e.to_string())
 }
 
 /// A value as a shell would read it, with the quotes that a profile may have too.
@@ -307,6 +312,8 @@ mod tests {
     use super::*;
     use crate::words::statement::Covers;
 
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    const OTHER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO4";
     const DAY: u64 = 24 * 3600;
     const NOW: u64 = 1_800_000_000;
 
@@ -317,7 +324,7 @@ mod tests {
     fn facts() -> Facts {
         let covers = || Covers::List("SUMS".into());
         let text = String::new;
-        let signer = Some(Signer::Minisign("A1".into()));
+        let signer = Some(Signer::Minisign { number: "A1".into(), key: KEY.into() });
         Facts {
             statements: vec![
                 Statement {
@@ -346,10 +353,15 @@ mod tests {
 
     #[test]
     fn each_demand_is_met_or_names_itself() {
+        let pinned = [
+            format!("SIGNER=minisign:{KEY}"),
+            format!("SIGNER=ssh:SHA256:abc\nSIGNER='minisign:{KEY}'"),
+            format!("SIGNER=minisign:{OTHER}"),
+        ];
         for (text, answer) in [
-            ("SIGNER=minisign:A1", "ok"),
-            ("SIGNER=ssh:SHA256:abc\nSIGNER='minisign:A1'", "ok"),
-            ("SIGNER=minisign:A2", "signed by minisign:A1, who may not sign (SIGNER)"),
+            (pinned[0].as_str(), "ok"),
+            (&pinned[1], "ok"),
+            (&pinned[2], "signed by minisign:A1, who may not sign (SIGNER)"),
             ("REQUIRE=sums signature minisign", "ok"),
             ("REQUIRE=version", "version is not proven (REQUIRE); give the evidence for it"),
             ("REQUIRE=ssh", "ssh is not proven (REQUIRE); give the evidence for it"),
@@ -368,7 +380,7 @@ mod tests {
     #[test]
     fn what_is_not_known_never_meets_a_demand() {
         let nothing = Facts { now: NOW, ..Facts::default() };
-        for text in ["SIGNER=minisign:A1", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
+        for text in ["SIGNER=ssh:SHA256:x", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
             assert!(policy(text).judge(&nothing).is_err(), "{text}");
         }
         let unsigned = Facts { statements: facts().statements.drain(..1).collect(), ..facts() };
@@ -391,7 +403,8 @@ mod tests {
             "signer=minisign:x",
             "SIGNERS=minisign:x",
             "SIGNER=minisign:",
-            "SIGNER=A1",
+            "SIGNER=minisign:A1",
+            "SIGNER=ssh:release@example.com",
             "SIGNER=RWQx",
             "SIGNER=openpgp:DEADBEEF",
             "REQUIRE=everything",

@@ -84,8 +84,13 @@ impl fmt::Display for Strength {
 /// `sigstore:IDENTITY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signer {
-    /// The number of a minisign key, as `minisign` writes it.
-    Minisign(String),
+    /// A minisign key.
+    Minisign {
+        /// Its number, as `minisign` writes it.
+        number: String,
+        /// The whole public key in base64.
+        key: String,
+    },
     /// An SSH key.
     Ssh {
         /// `SHA256:` and base64, as `ssh-keygen -l` writes it.
@@ -118,7 +123,7 @@ impl Signer {
 impl fmt::Display for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Minisign(number) => write!(f, "minisign:{number}"),
+            Self::Minisign { number, .. } => write!(f, "minisign:{number}"),
             Self::Ssh { fingerprint, .. } => write!(f, "ssh:{fingerprint}"),
             Self::OpenPgp { primary, .. } => write!(f, "openpgp:{primary}"),
             Self::Sigstore(identity) => write!(f, "sigstore:{identity}"),
@@ -176,7 +181,9 @@ impl Who {
     pub fn is(&self, signer: &Signer) -> bool {
         let of = |kind| self.kind.is_none_or(|named| named == kind);
         match signer {
-            Signer::Minisign(number) => of(By::Minisign) && bare(&self.name).trim_start_matches('0') == number,
+            Signer::Minisign { number, key } => {
+                of(By::Minisign) && (self.name == *key || bare(&self.name).trim_start_matches('0') == number)
+            }
             Signer::Ssh { fingerprint, principals } => {
                 of(By::Ssh) && (self.name == *fingerprint || principals.iter().any(|list| matches(list, &self.name)))
             }
@@ -240,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_signer_is_named_with_and_without_its_kind() {
-        let minisign = Signer::Minisign("CF51D532FC52A77".to_owned());
+        let minisign = Signer::Minisign { number: "CF51D532FC52A77".to_owned(), key: "RWQx".to_owned() };
         let ssh = Signer::Ssh {
             fingerprint: "SHA256:abC".to_owned(),
             principals: vec!["c@x".to_owned(), "a@x,b@*,!b@y".to_owned()],
@@ -249,7 +256,7 @@ mod tests {
         let sigstore = Signer::Sigstore("https://x/y".to_owned());
         let spaced = "0123 4567 89AB CDEF 0123  4567 89AB CDEF 0123 4567";
         for (signer, names) in [
-            (&minisign, vec!["minisign:CF51D532FC52A77", "CF51D532FC52A77", "0cf51d532fc52a77"]),
+            (&minisign, vec!["minisign:RWQx", "minisign:CF51D532FC52A77", "CF51D532FC52A77", "0cf51d532fc52a77"]),
             (&ssh, vec!["ssh:SHA256:abC", "SHA256:abC", "a@x", "ssh:b@x"]),
             (&openpgp, vec![PRIMARY, SUBKEY, spaced, "openpgp:0123456789abcdef0123456789abcdef01234567"]),
             (&sigstore, vec!["https://x/y", "sigstore:https://x/y"]),

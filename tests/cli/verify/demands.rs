@@ -7,6 +7,9 @@ use serde_json::json;
 use super::{Bench, minisign, sha256};
 use fs_err as fs;
 
+/// A signer that signed nothing here.
+const OTHER: &str = "SIGNER=minisign:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
 impl Bench {
     /// A listed script with the record that fetch would leave beside it.
     fn fetched(&self, version: &str) {
@@ -71,13 +74,16 @@ fn what_does_not_meet_the_policy_is_refused_by_its_demand() {
     minisign(&bench.path(""), &["-GWf", "-p", "k.pub", "-s", "k.key"]);
     minisign(&bench.path(""), &["-Sm", "SHA256SUMS", "-s", "k.key"]);
     let signed = ["--minisign", "./k.pub"];
+    let key = fs::read_to_string(bench.path("k.pub")).unwrap().lines().nth(1).unwrap().to_owned();
+    let pinned = format!("SIGNER=minisign:{key}");
     for (policy, arguments, answer) in [
         ("REQUIRE=sums", &[][..], "ok"),
         ("REQUIRE=signature", &[], "signature is not proven (REQUIRE)"),
         ("REQUIRE=signature", &signed, "ok"),
         ("REQUIRE=version", &signed, "version is not proven (REQUIRE)"),
-        ("SIGNER=minisign:1234", &[], "nobody signed it (SIGNER)"),
-        ("SIGNER=minisign:1234", &signed, "who may not sign (SIGNER)"),
+        (&pinned, &[], "nobody signed it (SIGNER)"),
+        (&pinned, &signed, "ok"),
+        (OTHER, &signed, "who may not sign (SIGNER)"),
         ("FLOOR=3.0", &signed, "it is v2.0.0, and nothing below 3.0 is taken (FLOOR)"),
         ("MIN_AGE=1d", &[], "ok"),
         ("MIN_AGE=1d", &signed, "must be 1day (MIN_AGE)"),

@@ -48,6 +48,8 @@ pub struct Request {
     pub into: Option<PathBuf>,
     /// The most bytes of one file.
     pub max_size: Size,
+    /// The date of the release must be known, where its source can tell.
+    pub dated: bool,
     /// How the network is used.
     pub policy: Policy,
 }
@@ -254,7 +256,8 @@ impl Request {
 /// What is not where it was assumed is asked for again of whoever can tell why: not yet, not for this host, or not at all.
 pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
     let net = Net::open(request.policy.clone())?;
-    let release = request.source.release(&request.wanted(Asking::Any), &net, say)?;
+    let asking = if request.dated { Asking::All } else { Asking::Any };
+    let release = request.source.release(&request.wanted(asking), &net, say)?;
     let assumed = release.assumed;
     match take(host, release, request, &net, say) {
         Err(FetchError::Net(NetError::NotFound(url))) if assumed => {

@@ -107,7 +107,7 @@ impl Check for Checking<'_> {
             }
             _ => Ok(vec![Statement {
                 by: By::Minisign,
-                signer: Some(Signer::Minisign(key.to_string())),
+                signer: Some(Signer::Minisign { number: key.to_string(), key: key.base64().to_owned() }),
                 signed_at: minisign::time_of(&comment),
                 version: minisign::version_of(&comment).map(str::to_owned),
                 covers: covers.clone(),
