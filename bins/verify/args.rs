@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgGroup, Parser};
 use upswap::report::{Common, ListArgs};
-use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, NoEvidence};
+use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, SIGSTORE, Trusted, Untrusted};
 use upswap::words::digest::Digest;
 use upswap::words::elf::Machine;
+use upswap::words::exit::Stop;
+use upswap::words::identity::Identity;
 use upswap::words::member::{FileName, Wanted};
+
+/// Where the options of Sigstore stand in the man page, and in --help when this verify has it.
+pub const SIGSTORE_HEADING: &str = "Sigstore, only when built with --features sigstore";
 
 /// The examples in --help and in the man page.
 pub const EXAMPLES: &str = "\
@@ -37,7 +42,8 @@ Examples:
     version = upswap::report::VERSION,
     after_help = EXAMPLES,
     disable_help_flag = true,
-    disable_version_flag = true
+    disable_version_flag = true,
+    group = ArgGroup::new("signed").args(["minisign", "sigstore"]).multiple(true)
 )]
 pub struct Args {
     /// Checksum list (GNU or BSD form, SHA-256) that has an entry for each FILE
@@ -50,8 +56,11 @@ pub struct Args {
     #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().map(KeyPlace::from), help_heading = "Evidence")]
     pub minisign: Option<KeyPlace>,
     /// Signature file [default: name of what is signed + .minisig]
-    #[arg(long, value_name = "NAME", requires = "minisign", help_heading = "Evidence")]
+    #[arg(long, value_name = "NAME", requires = "signed", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub sigstore: SigstoreArgs,
 
     /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
     #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
@@ -95,13 +104,54 @@ pub struct Args {
 
 impl Args {
     /// The evidence that was given.
-    pub fn evidence(&self) -> Result<Evidence, NoEvidence> {
-        Evidence::given(Given {
+    pub fn evidence(&self) -> Result<Evidence, Stop> {
+        let evidence = Evidence::given(Given {
             sums: self.sums.clone(),
             sha256: self.sha256,
             minisign: self.minisign.clone(),
+            sigstore: self.sigstore.trusted()?,
             signature: self.sig.clone(),
-        })
+        })?;
+        Ok(evidence)
+    }
+}
+
+/// The options of Sigstore. A verify without it hides them and says so when one is given.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SigstoreArgs {
+    /// Who signed LIST, or each FILE without --sums, in a Sigstore bundle or a GitHub attestation (.sigstore.json beside it):
+    /// gh:OWNER/REPO for a workflow of that repository, or the identity in the certificate, where * is anything but /
+    #[arg(long, value_name = "SIGNER", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore: Option<Identity>,
+    /// Whose word counts for that identity, the OpenID Connect issuer [default: on github.com that of GitHub Actions]
+    #[arg(long, value_name = "URL", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore_issuer: Option<String>,
+    /// Repository that the signer must have built from, gh:OWNER/REPO or its URI [default: on github.com SIGNER's own]
+    #[arg(long, value_name = "URL", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore_source: Option<String>,
+    /// Keys of a Sigstore instance, its trusted_root.json [default: those of the public one and of GitHub's, as they were when
+    /// this verify was built]
+    #[arg(long, value_name = "FILE", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore_root: Option<PathBuf>,
+}
+
+impl SigstoreArgs {
+    fn trusted(&self) -> Result<Option<Trusted>, Untrusted> {
+        let more = [
+            ("--sigstore-issuer", self.sigstore_issuer.is_some()),
+            ("--sigstore-source", self.sigstore_source.is_some()),
+            ("--sigstore-root", self.sigstore_root.is_some()),
+        ];
+        let more = more.into_iter().find_map(|(option, given)| given.then_some(option));
+        match (&self.sigstore, more) {
+            (Some(identity), _) => {
+                let (issuer, root) = (self.sigstore_issuer.clone(), self.sigstore_root.clone());
+                Trusted::new(identity.clone(), issuer, self.sigstore_source.as_deref(), root).map(Some)
+            }
+            (None, Some(_)) if !SIGSTORE => Err(Untrusted::NotBuilt),
+            (None, Some(option)) => Err(Untrusted::NoIdentity(option)),
+            (None, None) => Ok(None),
+        }
     }
 }
 

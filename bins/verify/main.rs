@@ -66,6 +66,7 @@ fn statement(said: &Statement) -> serde_json::Value {
     json!({
         "by": said.by.word(),
         "signer": said.signer.as_ref().map(ToString::to_string),
+        "issuer": said.signer.as_ref().and_then(|signer| signer.issuer()),
         "principals": said.signer.as_ref().and_then(|signer| signer.principals()),
         "signed_at": said.signed_at,
         "covers": { "what": what, "name": name },

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod elf;
 pub mod exit;
 pub mod filecaps;
+pub mod identity;
 pub mod member;
 pub mod minisign;
 pub mod name;

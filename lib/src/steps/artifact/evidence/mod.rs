@@ -6,6 +6,7 @@
 mod error;
 mod minisign;
 mod signed;
+mod sigstore;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,6 +24,7 @@ use signed::{Check, Kind, SignatureFile, Signed};
 pub use crate::words::statement::Statement;
 pub use error::{EvidenceError, NoEvidence};
 pub use minisign::KeyPlace;
+pub use sigstore::{BUILT as SIGSTORE, Trusted, Untrusted};
 
 /// What was given as evidence.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Given {
     pub sha256: Option<Digest>,
     /// The minisign key.
     pub minisign: Option<KeyPlace>,
+    /// Who signed a Sigstore bundle.
+    pub sigstore: Option<Trusted>,
     /// The signature's file, when it is not called as its kind calls it.
     pub signature: Option<PathBuf>,
 }
@@ -47,7 +51,7 @@ pub struct Evidence(Given);
 impl Evidence {
     /// The evidence that was given; with none there is nothing to do.
     pub fn given(given: Given) -> Result<Self, NoEvidence> {
-        if given.sums.is_none() && given.sha256.is_none() && given.minisign.is_none() {
+        if given.sums.is_none() && given.sha256.is_none() && given.minisign.is_none() && given.sigstore.is_none() {
             return Err(NoEvidence);
         }
         Ok(Self(given))
@@ -64,6 +68,9 @@ impl Evidence {
         let mut kinds: Vec<Box<dyn Kind>> = Vec::new();
         if let Some(key) = &self.0.minisign {
             kinds.push(Box::new(key.trust()?));
+        }
+        if let Some(trusted) = &self.0.sigstore {
+            kinds.push(trusted.trust()?);
         }
         Ok(Judge { evidence: &self.0, kinds })
     }
@@ -169,7 +176,8 @@ impl Judge<'_> {
 
         let mut checks = signatures.iter().map(|s| s.begin()).collect::<Result<Vec<_>, _>>()?;
         let (digest, size) = hashed(place, reader, &mut checks)?;
-        for check in checks {
+        for mut check in checks {
+            check.digest(digest);
             statements.push(check.finish()?);
         }
         for (wanted, by, text) in expected {
@@ -197,6 +205,7 @@ impl Judge<'_> {
         let held = |signature: &Box<dyn Signed + '_>| {
             let mut check = signature.begin()?;
             check.update(text)?;
+            check.digest(Digest::of(text));
             check.finish()
         };
         signatures.iter().map(held).collect()

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::EvidenceError;
+use crate::words::digest::Digest;
 use crate::words::statement::{Covers, Statement};
 
 /// Trust in one kind of signature: a key, or a file of keys.
@@ -34,6 +35,9 @@ pub(super) trait Signed {
 pub(super) trait Check {
     /// The next bytes of what was signed.
     fn update(&mut self, bytes: &[u8]) -> Result<(), EvidenceError>;
+
+    /// The SHA-256 of all the bytes there were, told before [`Check::finish`]: for signatures that speak of a digest.
+    fn digest(&mut self, _digest: Digest) {}
 
     /// What the signature says, when it holds for all the bytes there were.
     fn finish(self: Box<Self>) -> Result<Statement, EvidenceError>;
