@@ -13,7 +13,7 @@ use upswap::words::identity::Identity;
 use upswap::words::member::{FileName, Wanted};
 
 /// Where the options of Sigstore stand in the man page, and in --help when this verify has it.
-pub const SIGSTORE_HEADING: &str = "Sigstore, only when built with --features sigstore";
+pub const SIGSTORE_HEADING: &str = "Sigstore, only in a verify that was built with it";
 
 /// The examples in --help and in the man page.
 pub const EXAMPLES: &str = "\

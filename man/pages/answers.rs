@@ -109,10 +109,14 @@ pub const VERIFY: Members = &[(
             "files[].proven[].signer",
             "Who signed: minisign:NUMBER, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY; null for a list and a digest.",
         ),
+        (
+            "files[].proven[].issuer",
+            "The issuer that vouched for the identity in a Sigstore certificate; null for others.",
+        ),
         ("files[].proven[].principals", "The principals that the trusted file gives an SSH key to; null for others."),
         (
             "files[].proven[].signed_at",
-            "When it was signed, in seconds since 1970-01-01 UTC; null when the signature does not cover a time.",
+            "When it was signed, in seconds since 1970-01-01 UTC; for a Sigstore bundle when a log or a timestamp authority saw the signature first; null when the signature does not cover a time.",
         ),
         ("files[].proven[].covers.what", "What the statement speaks of: the file, or the list that names it."),
         ("files[].proven[].covers.name", "The name of that."),
