@@ -168,7 +168,10 @@ pub const PAGES: [Page; 8] = [
                 Exit::No,
                 "A file is not what the evidence says, the evidence is missing, the archive has no such member or a bad one, or a program can't run on this host. Nothing was put in the store.",
             ),
-            (Exit::Usage, "The command line is wrong; so also when no evidence is given, or Sigstore's to a verify without it."),
+            (
+                Exit::Usage,
+                "The command line is wrong; so also when no evidence is given, or Sigstore's to a verify without it.",
+            ),
             (
                 Exit::CouldNot,
                 "A file, a key, a list or a signature could not be read or makes no sense; or the store could not be written, or others could write to it.",

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgGroup, Parser};
 use upswap::report::{Common, ListArgs};
-use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, SIGSTORE, Trusted, Untrusted};
+use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, SIGSTORE, SshSigners, Trusted, Untrusted};
 use upswap::words::digest::Digest;
 use upswap::words::elf::Machine;
 use upswap::words::exit::Stop;
 use upswap::words::identity::Identity;
 use upswap::words::member::{FileName, Wanted};
+use upswap::words::statement::Who;
 
 /// Where the options of Sigstore stand in the man page, and in --help when this verify has it.
 pub const SIGSTORE_HEADING: &str = "Sigstore, only in a verify that was built with it";
@@ -21,6 +22,8 @@ Examples:
   Take two programs out of a release whose list is signed:
     verify --sums checksums.txt --minisign rune.pub --extract rune,runed \\
       rune_linux_amd64.tar.gz
+  The list is signed by the SSH key of this principal:
+    verify --sums SHA256SUMS --ssh rune.signers --signer release@rune.dev rune
   Is this the file that the list means? Store nothing:
     verify --check --sums checksums.txt rune_linux_amd64.tar.gz
   Verify what fetch printed:
@@ -42,11 +45,10 @@ Examples:
     version = upswap::report::VERSION,
     after_help = EXAMPLES,
     disable_help_flag = true,
-    disable_version_flag = true,
-    group = ArgGroup::new("signed").args(["minisign", "sigstore"]).multiple(true)
+    disable_version_flag = true
 )]
 pub struct Args {
-    /// Checksum list (GNU or BSD form, SHA-256) that has an entry for each FILE
+    /// Checksum list (GNU or BSD form, SHA-256 or SHA-512) that has an entry for each FILE
     #[arg(long, value_name = "LIST", help_heading = "Evidence")]
     pub sums: Option<PathBuf>,
     /// Digest of the one FILE, 64 hexadecimal digits
@@ -55,13 +57,29 @@ pub struct Args {
     /// Minisign public key, in base64 or as a .pub file, that signed LIST, or each FILE without --sums
     #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().map(KeyPlace::from), help_heading = "Evidence")]
     pub minisign: Option<KeyPlace>,
-    /// Signature file [default: name of what is signed + .minisig]
-    #[arg(long, value_name = "NAME", requires = "signed", help_heading = "Evidence")]
+    /// File of the SSH keys that may have signed it so, as ssh-keygen(1) has it: PRINCIPALS [OPTIONS] TYPE KEY
+    #[arg(long, value_name = "ALLOWED_SIGNERS", help_heading = "Evidence")]
+    pub ssh: Option<PathBuf>,
+    /// What the SSH signature was made for (ssh-keygen -Y sign -n)
+    #[arg(long, value_name = "NAMESPACE", default_value = "file", requires = "ssh", help_heading = "Evidence")]
+    pub ssh_namespace: String,
+    /// Keyring of the OpenPGP keys that may have signed it so, binary or in armor; gpgv(1) judges
+    #[arg(long, value_name = "KEYRING", help_heading = "Evidence")]
+    pub gpg: Option<PathBuf>,
+    /// Take no other signer than WHO: a fingerprint, a minisign key's number, or a principal of an SSH key; may be given
+    /// several times, for any of them
+    #[arg(long, value_name = "WHO", help_heading = "Evidence")]
+    pub signer: Vec<Who>,
+    /// Signature file [default: name of what is signed + .minisig; .sig with --ssh; .asc, else .sig, with --gpg]
+    #[arg(long, value_name = "NAME", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
 
     #[command(flatten)]
     pub sigstore: SigstoreArgs,
 
+    /// Refuse what is signed or was fetched as another version than V [default: the version that fetch got]
+    #[arg(long, value_name = "V", help_heading = "Demands")]
+    pub expect_version: Option<String>,
     /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
     #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
     pub floor: Option<PathBuf>,
@@ -109,7 +127,10 @@ impl Args {
             sums: self.sums.clone(),
             sha256: self.sha256,
             minisign: self.minisign.clone(),
+            ssh: self.ssh.clone().map(|allowed| SshSigners { allowed, namespace: self.ssh_namespace.clone() }),
+            gpg: self.gpg.clone(),
             sigstore: self.sigstore.trusted()?,
+            signers: self.signer.clone(),
             signature: self.sig.clone(),
         })?;
         Ok(evidence)

@@ -12,7 +12,7 @@ use upswap::steps::artifact::verify::{Request, Then, Verified, verify};
 use upswap::sys::Host;
 use upswap::sys::say::Say;
 use upswap::words::exit::{Exit, Stop};
-use upswap::words::statement::Covers;
+use upswap::words::statement::{Covers, Signer};
 
 use args::Args;
 
@@ -27,7 +27,7 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let then = if args.check { Then::Check } else { Then::Store { wanted: args.extract, target: args.target } };
     let checking = args.check;
     let demands = Demands { floor: args.floor, policy: args.policy };
-    let request = Request { files, evidence, demands, name: args.name, then };
+    let request = Request { files, evidence, version: args.expect_version, demands, name: args.name, then };
     let verified = verify(&Host::from_env(), &request, say)?;
     let answer = Answer::product(Exit::Done).json(json!({ "files": verified.iter().map(object).collect::<Vec<_>>() }));
     Ok(verified.iter().fold(answer, |answer, file| {
@@ -67,8 +67,9 @@ fn statement(said: &Statement) -> serde_json::Value {
         "by": said.by.word(),
         "signer": said.signer.as_ref().map(ToString::to_string),
         "issuer": said.signer.as_ref().and_then(|signer| signer.issuer()),
-        "principals": said.signer.as_ref().and_then(|signer| signer.principals()),
+        "principals": said.signer.as_ref().map(Signer::principals).unwrap_or_default(),
         "signed_at": said.signed_at,
+        "version": said.version,
         "covers": { "what": what, "name": name },
         "text": said.text,
     })

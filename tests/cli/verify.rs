@@ -2,6 +2,7 @@
 
 mod archives;
 mod demands;
+mod signatures;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

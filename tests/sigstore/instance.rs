@@ -128,8 +128,10 @@ impl Instance {
         if signing.code_signing {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
         }
-        // 1.3.6.1.4.1.57264.1: 8 the issuer, 12 the repository, 13 the commit.
-        let claims = [(8, signing.issuer), (12, signing.source), (13, signing.source.map(|_| "a1b2c3"))];
+        // 1.3.6.1.4.1.57264.1: 8 the issuer, 12 the repository, 13 the commit, 14 the tag.
+        let built = |what| signing.source.map(|_| what);
+        let claims =
+            [(8, signing.issuer), (12, signing.source), (13, built("a1b2c3")), (14, built("refs/tags/v1.0.0"))];
         for (number, value) in claims {
             let Some(value) = value else { continue };
             let oid = [1, 3, 6, 1, 4, 1, 57264, 1, number];
@@ -151,8 +153,7 @@ impl Instance {
         let length = u32::try_from(certificate.len()).unwrap().to_be_bytes();
         let signed = [&[0, 0][..], &time, &[0, 1], &ca, &length[1..], certificate, &[0, 0]].concat();
         let signature = self.certificate_log.sign(&signed).unwrap();
-        let promise =
-            [&[0][..], &log_id(&self.certificate_log), &time, &[0, 0, 4, 3], &counted(&signature)].concat();
+        let promise = [&[0][..], &log_id(&self.certificate_log), &time, &[0, 0, 4, 3], &counted(&signature)].concat();
         counted(&counted(&promise))
     }
 

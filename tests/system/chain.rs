@@ -104,6 +104,14 @@ fn an_upgrade_by_profile_there_again_and_back() {
     assert!(host.run("rollback runed").code(1).stderr().contains("rollback runed --to N, one of: "));
     host.run("rollback runed --to v2.0.0").success();
     assert_eq!(version_served(&host), "v2.0.0");
+
+    // What is kept may come back; nothing older is taken from a source until root says so.
+    let floor = "/var/lib/upswap/runed/floor";
+    let older = host.run("upswap upgrade runed --version v1.0.0").code(1);
+    assert!(older.stderr().contains(&format!("lower the floor: echo VERSION >{floor}")), "{}", older.stderr());
+    assert_eq!(version_served(&host), "v2.0.0");
+    host.run(&format!("echo v1.0.0 >{floor}; upswap upgrade runed --version v1.0.0")).success();
+    assert_eq!(version_served(&host), "v1.0.0");
 }
 
 #[test]

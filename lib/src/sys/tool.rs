@@ -2,7 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -67,6 +68,29 @@ impl Host {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
+        self.run_with(name, arguments, None, deadline)
+    }
+
+    /// As [`Self::run_tool`], with `stdin` as the program's standard input, from where it stands.
+    pub fn run_tool_on<I>(&self, name: &str, arguments: I, stdin: File, deadline: Duration) -> Result<Output, ToolError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        self.run_with(name, arguments, Some(stdin), deadline)
+    }
+
+    fn run_with<I>(
+        &self,
+        name: &str,
+        arguments: I,
+        stdin: Option<File>,
+        deadline: Duration,
+    ) -> Result<Output, ToolError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
         let arguments: Vec<OsString> = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
         let shown = || {
             let words = arguments.iter().map(|a| a.to_string_lossy());
@@ -77,8 +101,12 @@ impl Host {
         let (mut stdout, mut stderr) = (in_memory().map_err(failed)?, in_memory().map_err(failed)?);
         // A child has the mask of who started it: what ends us, a key or the stop of our unit, must not end a job half way.
         let held = signals::Held::begin();
-        let started = duct::cmd(self.program(name)?, &arguments)
-            .stdin_null()
+        let command = duct::cmd(self.program(name)?, &arguments);
+        let command = match stdin {
+            Some(file) => command.stdin_file(file),
+            None => command.stdin_null(),
+        };
+        let started = command
             .stdout_file(stdout.try_clone().map_err(failed)?)
             .stderr_file(stderr.try_clone().map_err(failed)?)
             .unchecked()
@@ -103,6 +131,35 @@ impl Host {
             return Err(ToolError::Deadline { program: shown(), deadline });
         }
         Ok(Output { status, stdout: all(&mut stdout).map_err(failed)?, stderr: all(&mut stderr).map_err(failed)? })
+    }
+}
+
+/// Bytes in a file without a name that the programs started meanwhile can open, for those that take a path and no bytes.
+pub struct Handed {
+    path: PathBuf,
+    file: File,
+}
+
+impl Handed {
+    /// Hands on `bytes`.
+    pub fn new(bytes: &[u8]) -> io::Result<Self> {
+        // Without CLOEXEC: a child has it under the same number.
+        let mut file = File::from(memfd_create(c"upswap", MFdFlags::empty())?);
+        file.write_all(bytes)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { path, file })
+    }
+
+    /// The file, which nobody else has.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The path that a child opens.
+    #[must_use]
+    pub fn path(&self) -> &OsStr {
+        self.path.as_os_str()
     }
 }
 
@@ -156,6 +213,18 @@ mod tests {
         let script = "kill -TERM $$; kill -INT $$; kill -HUP $$; kill -QUIT $$; echo done";
         let output = host.run_tool("bash", ["-c", script], Duration::from_secs(60)).unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
+    }
+
+    #[test]
+    fn a_program_gets_bytes_by_path_and_by_standard_input() {
+        let host = Host::below(Path::new("/"));
+        let handed = Handed::new(b"by path, ").unwrap();
+        let mut stdin = tempfile::tempfile().unwrap();
+        stdin.write_all(b"by stdin").unwrap();
+        stdin.rewind().unwrap();
+        let arguments = [handed.path(), OsStr::new("-")];
+        let output = host.run_tool_on("cat", arguments, stdin, Duration::from_secs(60)).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "by path, by stdin");
     }
 
     #[test]

@@ -124,7 +124,8 @@ fn is_repository(text: &str) -> bool {
 fn fixed(uri: &str) -> Result<(), NotAnIdentity> {
     let parts: Vec<&str> = uri.split('/').collect();
     let owned = if uri.starts_with(GITHUB_HOST) { 5 } else { 4 };
-    let named = |(i, part): (usize, &&str)| if i == 1 { part.is_empty() } else { !part.is_empty() && !part.contains('*') };
+    let named =
+        |(i, part): (usize, &&str)| if i == 1 { part.is_empty() } else { !part.is_empty() && !part.contains('*') };
     let owner = parts.iter().take(owned).enumerate().all(named);
     if !owner || (uri.contains('*') && parts.len() <= owned) || parts.len() < 3 {
         return Err(NotAnIdentity("it says of no host and owner that they are the ones"));
@@ -223,9 +224,29 @@ mod tests {
     #[test]
     fn what_names_nobody_or_everybody_is_refused() {
         for bad in [
-            "", " ", "*", "*@example.org", "someone@", "@example.org", "someone", "gh:", "gh:o", "gh:o/", "gh:*/r", "gh:o/*",
-            "gh:o/r/x", "gh:../r", "https://*", "https://github.com/*", "https://github.com/o/*", "https://github.com/o/r*",
-            "https://github.com//r/*", "https://*.example/o/x", "https://git.example/*", "*://git.example/o/x", "https://",
+            "",
+            " ",
+            "*",
+            "*@example.org",
+            "someone@",
+            "@example.org",
+            "someone",
+            "gh:",
+            "gh:o",
+            "gh:o/",
+            "gh:*/r",
+            "gh:o/*",
+            "gh:o/r/x",
+            "gh:../r",
+            "https://*",
+            "https://github.com/*",
+            "https://github.com/o/*",
+            "https://github.com/o/r*",
+            "https://github.com//r/*",
+            "https://*.example/o/x",
+            "https://git.example/*",
+            "*://git.example/o/x",
+            "https://",
             "https://github.com/o/r/a b",
         ] {
             assert!(bad.parse::<Identity>().is_err(), "{bad}");

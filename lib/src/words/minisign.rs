@@ -26,8 +26,9 @@ impl Key {
     #[must_use]
     pub fn from_base64(text: &str) -> Option<Self> {
         let key = PublicKey::from_base64(text).ok()?;
-        // Two bytes of algorithm, eight of key number, little-endian.
-        let id = u64::from_le_bytes(base64_start::<10>(text)?.get(2..)?.try_into().ok()?);
+        // Two bytes of algorithm, eight of key number, little-endian. A key has one algorithm; signatures have two.
+        let start = base64_start::<10>(text)?;
+        let id = u64::from_le_bytes(start.strip_prefix(b"Ed")?.try_into().ok()?);
         Some(Self { key, id })
     }
 
@@ -35,13 +36,20 @@ impl Key {
     pub fn from_file(text: &[u8]) -> Result<Self, NotAKey> {
         let text = str::from_utf8(text).map_err(|_| NotAKey("it is no text"))?;
         let mut lines = text.lines();
-        let comment = lines.next().unwrap_or_default();
+        let comment = lines.next().ok_or(NotAKey("it is empty"))?;
         if !comment.starts_with("untrusted comment:") {
             return Err(NotAKey("its first line is no 'untrusted comment:'"));
         }
-        let key = lines.next().and_then(Self::from_base64).ok_or(NotAKey("its second line is no key"))?;
+        let key = match lines.next() {
+            None | Some("") => return Err(NotAKey("it is a comment alone, without a key")),
+            // A secret key (algorithm `Ed`, then what encrypts it) and a signature are longer; `RW` is `Ed` in base64.
+            Some(long) if long.len() >= 100 && comment.contains("secret key") => {
+                return Err(NotAKey("it is a secret key or a signature; the public key is in the .pub file"));
+            }
+            Some(line) => Self::from_base64(line).ok_or(NotAKey("its second line is no key"))?,
+        };
         if lines.any(|line| !line.is_empty()) {
-            return Err(NotAKey("it goes on behind the key"));
+            return Err(NotAKey("it goes on behind the key; one file holds one key"));
         }
         Ok(key)
     }
@@ -139,6 +147,12 @@ pub fn file_of(trusted_comment: &str) -> Option<&str> {
     trusted_comment.split('\t').find_map(|field| field.strip_prefix("file:"))
 }
 
+/// The version that a trusted comment names: its field `version:1.2.3`, with blanks or tabs around it.
+#[must_use]
+pub fn version_of(trusted_comment: &str) -> Option<&str> {
+    trusted_comment.split_ascii_whitespace().find_map(|field| field.strip_prefix("version:"))
+}
+
 /// When a trusted comment says it was signed, in seconds since 1970-01-01 UTC: its `timestamp:` field.
 #[must_use]
 pub fn time_of(trusted_comment: &str) -> Option<u64> {
@@ -196,7 +210,8 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
     fn signatures_of_both_forms_hold_and_show_their_comment() {
         let comment = holds(KEY, HASHED.as_bytes(), SIGNED).unwrap();
         assert_eq!((comment.as_str(), file_of(&comment)), ("timestamp:1795282436\tfile:f\thashed", Some("f")));
-        assert_eq!(time_of(&comment), Some(1_795_282_436));
+        assert_eq!((time_of(&comment), version_of(&comment)), (Some(1_795_282_436), None));
+        assert_eq!(version_of("timestamp:1\tfile:f version:v1.2.3\thashed"), Some("v1.2.3"));
         assert!(holds(KEY, PLAIN.as_bytes(), SIGNED).is_some());
         assert_eq!(Key::from_base64(KEY).unwrap().to_string(), "5962B5350D176991");
         let file = format!("untrusted comment: minisign public key 5962B5350D176991\n{KEY}\n");
@@ -235,6 +250,25 @@ yjJj7wMlMl3/bVit68FbSMuuIHeaa5bJFrT4EQ6FJJVMSiKkEt4fZKP1BuhgosUrF45tutwE7+OKBoEo
             assert!(Signature::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Key::from_base64("/etc/upswap/key.pub").is_none());
+        assert!(Key::from_base64(&KEY.replace("RW", "RU")).is_none(), "no key's algorithm");
+    }
+
+    #[test]
+    fn a_file_that_is_no_public_key_is_told_what_it_is() {
+        let key = format!("untrusted comment: minisign public key 5962B5350D176991\n{KEY}\n");
+        let secret = format!("untrusted comment: minisign encrypted secret key\nRWRTY0Iy{}\n", "A".repeat(200));
+        for (file, why) in [
+            ("", "empty"),
+            ("untrusted comment: x\n", "a comment alone"),
+            ("untrusted comment: x\n\n", "a comment alone"),
+            (&secret, "a secret key"),
+            (HASHED, "a secret key or a signature"),
+            (&format!("{key}{key}"), "one file holds one key"),
+            (&format!("{key}{OTHER}\n"), "one file holds one key"),
+        ] {
+            let said = Key::from_file(file.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        }
     }
 
     #[test]

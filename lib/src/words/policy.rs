@@ -320,8 +320,8 @@ mod tests {
         let signer = Some(Signer::Minisign("A1".into()));
         Facts {
             statements: vec![
-                Statement { by: By::Sums, signer: None, signed_at: None, covers: covers(), text: text() },
-                Statement { by: By::Minisign, signer, signed_at: Some(NOW - 10 * DAY), covers: covers(), text: text() },
+                Statement { by: By::Sums, signer: None, signed_at: None, version: None, covers: covers(), text: text() },
+                Statement { by: By::Minisign, signer, signed_at: Some(NOW - 10 * DAY), version: None, covers: covers(), text: text() },
             ],
             version: Some(Tag::new("v2.0.0")),
             version_proven: false,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::allowed_signers::matches;
+
 /// The kind of evidence, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
@@ -88,8 +90,8 @@ pub enum Signer {
     Ssh {
         /// `SHA256:` and base64, as `ssh-keygen -l` writes it.
         fingerprint: String,
-        /// The principals that the trusted file gives the key to, patterns with commas between them (ssh-keygen(1)).
-        principals: String,
+        /// The principals that the trusted file gives the key to: a pattern list for each line that does (ssh-keygen(1)).
+        principals: Vec<String>,
     },
     /// An OpenPGP key.
     OpenPgp {
@@ -108,12 +110,12 @@ pub enum Signer {
 }
 
 impl Signer {
-    /// The principals of an SSH key.
+    /// The principals of an SSH key; others have none.
     #[must_use]
-    pub fn principals(&self) -> Option<&str> {
+    pub fn principals(&self) -> &[String] {
         match self {
-            Self::Ssh { principals, .. } => Some(principals),
-            _ => None,
+            Self::Ssh { principals, .. } => principals,
+            _ => &[],
         }
     }
 
@@ -190,7 +192,7 @@ impl Who {
         match signer {
             Signer::Minisign(number) => of(By::Minisign) && bare(&self.name).trim_start_matches('0') == number,
             Signer::Ssh { fingerprint, principals } => {
-                of(By::Ssh) && (self.name == *fingerprint || principals.split(',').any(|one| one == self.name))
+                of(By::Ssh) && (self.name == *fingerprint || principals.iter().any(|list| matches(list, &self.name)))
             }
             Signer::OpenPgp { primary, key } => of(By::OpenPgp) && [primary, key].contains(&&bare(&self.name)),
             Signer::Sigstore { identity, .. } => of(By::Sigstore) && self.name == *identity,
@@ -235,6 +237,8 @@ pub struct Statement {
     pub signer: Option<Signer>,
     /// When, in seconds since 1970-01-01 UTC, only when the signature covers this.
     pub signed_at: Option<u64>,
+    /// The version that the signature names.
+    pub version: Option<String>,
     /// What it speaks of.
     pub covers: Covers,
     /// All of it for people, in one line.
@@ -251,7 +255,10 @@ mod tests {
     #[test]
     fn a_signer_is_named_with_and_without_its_kind() {
         let minisign = Signer::Minisign("CF51D532FC52A77".to_owned());
-        let ssh = Signer::Ssh { fingerprint: "SHA256:abC".to_owned(), principals: "a@x,b@x".to_owned() };
+        let ssh = Signer::Ssh {
+            fingerprint: "SHA256:abC".to_owned(),
+            principals: vec!["c@x".to_owned(), "a@x,b@*,!b@y".to_owned()],
+        };
         let openpgp = Signer::OpenPgp { primary: PRIMARY.to_owned(), key: SUBKEY.to_owned() };
         let sigstore = Signer::Sigstore { identity: "https://x/y".to_owned(), issuer: "https://z".to_owned() };
         let spaced = "0123 4567 89AB CDEF 0123  4567 89AB CDEF 0123 4567";
@@ -269,7 +276,14 @@ mod tests {
             }
             assert!(signer.to_string().parse::<Who>().unwrap().is(signer));
         }
-        for (name, signer) in [("SHA256:ABC", &ssh), ("ssh:a@", &ssh), ("a@x,b@x", &ssh), ("01234567", &openpgp)] {
+        for (name, signer) in [
+            ("SHA256:ABC", &ssh),
+            ("ssh:a@", &ssh),
+            ("openpgp:0123456789ABCDEF0123456789ABCDEF01234560", &openpgp),
+            ("a@x,b@*", &ssh),
+            ("b@y", &ssh),
+            ("01234567", &openpgp),
+        ] {
             assert!(!name.parse::<Who>().unwrap().is(signer), "{name}");
         }
     }

@@ -18,6 +18,7 @@ use crate::words::digest::Digest;
 use crate::words::elf::Machine;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::{FileName, NotAFileName, Wanted};
+use crate::words::named_version;
 use crate::words::policy::Facts;
 use crate::words::release::Tag;
 
@@ -31,6 +32,8 @@ pub struct Request {
     pub files: Vec<PathBuf>,
     /// What proves them.
     pub evidence: Evidence,
+    /// The version that they must be, as far as signatures and origin records tell.
+    pub version: Option<String>,
     /// What must hold besides.
     pub demands: Demands,
     /// The name of the one file: in lists and signatures when it is standard input, and in the store.
@@ -136,7 +139,7 @@ impl Coded for VerifyError {
 /// Verifies all the files of `request`, in their order. Nothing is stored unless all of them are good.
 pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>, VerifyError> {
     let named = one_of_each(request)?;
-    let judge = request.evidence.judge()?;
+    let judge = request.evidence.judge(host)?;
     let demands = request.demands.read(host)?;
     match &request.then {
         Then::Check => named
@@ -147,18 +150,23 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                     Some(source) => judge.judge(subject(file, name), source)?,
                 };
                 told(file, &verdict, say);
-                demands.judge(&shown(file), &facts(&verdict, &origin(file, name, &verdict, say)))?;
+                let origin = origin(file, name, &verdict, say);
+                let facts = facts(request, name, &verdict, &origin)?;
+                demands.judge(&shown(file), &facts)?;
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
         Then::Store { wanted, target } => {
             let mut assets = Vec::new();
             for (file, name) in named {
-                assets.push(prove(host, &judge, file, name, say)?);
+                let asset = prove(host, &judge, file, name, say)?;
+                facts(request, name, &asset.verdict, &asset.origin)?;
+                assets.push(asset);
             }
             let chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
             for asset in &assets {
-                demands.judge(&shown(&asset.file), &facts(&asset.verdict, &asset.origin))?;
+                let facts = facts(request, &asset.name, &asset.verdict, &asset.origin)?;
+                demands.judge(&shown(&asset.file), &facts)?;
             }
             store(host, assets, chosen, *target, say)
         }
@@ -333,15 +341,22 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
     record
 }
 
-/// What the demands ask about.
-fn facts(verdict: &Verdict, origin: &Origin) -> Facts {
-    Facts {
+/// What the demands ask about. The version is the one that was asked for, or else fetched; no signature may name another.
+fn facts(request: &Request, name: &OsStr, verdict: &Verdict, origin: &Origin) -> Result<Facts, EvidenceError> {
+    let wanted = request.version.as_deref().or(origin.version.as_deref());
+    if let (Some(wanted), Some(fetched)) = (&request.version, &origin.version)
+        && !named_version::same(wanted, fetched)
+    {
+        let what = format!("{}: was fetched as", name.to_string_lossy());
+        return Err(EvidenceError::OtherVersion { what, found: fetched.clone(), wanted: wanted.clone() });
+    }
+    Ok(Facts {
         statements: verdict.statements.clone(),
-        version: origin.version.as_deref().map(Tag::new),
-        version_proven: false,
+        version: wanted.map(Tag::new),
+        version_proven: wanted.map_or(Ok(false), |wanted| verdict.is_signed_as(name, wanted))?,
         published: origin.published,
         now: clock::now(),
-    }
+    })
 }
 
 fn shown(file: &Path) -> String {

@@ -3,14 +3,25 @@
 use std::io;
 use std::path::Path;
 
-use crate::words::digest::Digest;
+use crate::sys::tool::ToolError;
 use crate::words::exit::{Coded, Exit};
 use crate::words::sums::{NoEntry, SumsError};
 
-/// No kind of evidence was given.
+const OR_SIGSTORE: &str = if cfg!(feature = "sigstore") { ", or --sigstore" } else { "" };
+
+/// What was given can't be evidence.
 #[derive(Debug, thiserror::Error)]
-#[error("no evidence given: say what proves the files with --sums, --sha256 or --minisign")]
-pub struct NoEvidence;
+pub enum NoEvidence {
+    /// Nothing was.
+    #[error("no evidence given: say what proves the files with --sums, --sha256, --minisign, --ssh or --gpg{OR_SIGSTORE}")]
+    Nothing,
+    /// A signature's name or a signer, and nothing that says whose signature counts.
+    #[error("--sig and --signer speak of a signature; say whose counts with --minisign, --ssh or --gpg{OR_SIGSTORE}")]
+    NoKey,
+    /// One file for signatures of several kinds.
+    #[error("--sig names one signature, and several kinds are asked for; leave it out, and give each its usual name")]
+    OneName,
+}
 
 impl Coded for NoEvidence {
     fn exit(&self) -> Exit {
@@ -69,6 +80,34 @@ pub enum EvidenceError {
         /// The file it should speak of.
         name: String,
     },
+    /// The signature holds, and another key made it than those that are asked for.
+    #[error("{path}: signed by {signer}, and {wanted} is wanted (--signer)")]
+    OtherSigner {
+        /// The signature's file.
+        path: String,
+        /// Who signed.
+        signer: String,
+        /// Who should have.
+        wanted: String,
+    },
+    /// The evidence is of another version.
+    #[error("{what} version {found}, and {wanted} is wanted")]
+    OtherVersion {
+        /// What, and by what.
+        what: String,
+        /// The version that it names.
+        found: String,
+        /// The version that was asked for, or that fetch got.
+        wanted: String,
+    },
+    /// gpgv could not judge.
+    #[error("{path}: {source}{}", hint(source))]
+    Gpgv {
+        /// The signature's file.
+        path: String,
+        /// Why.
+        source: ToolError,
+    },
     /// The list is of no use.
     #[error("{path}: {source}")]
     List {
@@ -86,14 +125,16 @@ pub enum EvidenceError {
         source: NoEntry,
     },
     /// The digest is another one.
-    #[error("{path}: does not verify: its sha256 is {found}, {expected} is wanted ({statement})")]
+    #[error("{path}: does not verify: its {kind} is {found}, {wanted} is wanted ({statement})")]
     Differs {
         /// The file.
         path: String,
+        /// The kind of digest.
+        kind: &'static str,
         /// Its digest.
-        found: Digest,
+        found: String,
         /// The digest it should have.
-        expected: Digest,
+        wanted: String,
         /// Who says so.
         statement: String,
     },
@@ -102,16 +143,27 @@ pub enum EvidenceError {
 impl Coded for EvidenceError {
     fn exit(&self) -> Exit {
         match self {
+            Self::Gpgv { source, .. } => source.exit(),
             Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::List { source: SumsError::Malformed { .. }, .. } => Exit::CouldNot,
             Self::Missing { .. }
             | Self::Rejected { .. }
             | Self::OtherFile { .. }
+            | Self::OtherSigner { .. }
+            | Self::OtherVersion { .. }
             | Self::List { .. }
             | Self::NoEntry { .. }
             | Self::Differs { .. } => Exit::No,
         }
+    }
+}
+
+/// Where a program that is missing comes from.
+fn hint(source: &ToolError) -> &'static str {
+    match source {
+        ToolError::Missing { .. } => " (apt-get install gpgv)",
+        _ => "",
     }
 }
 

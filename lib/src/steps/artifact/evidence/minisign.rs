@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::{EvidenceError, shown};
 use super::read;
-use super::signed::{Check, Kind, SignatureFile, Signed};
+use super::signed::{Check, Copy, Kind, SignatureFile, Signed};
 use crate::words::minisign::{self, Key, Rejected, Signature};
 use crate::words::statement::{By, Covers, Signer, Statement};
 
@@ -78,7 +78,7 @@ impl Read<'_> {
 }
 
 impl Signed for Read<'_> {
-    fn begin<'s>(&'s self) -> Result<Box<dyn Check + 's>, EvidenceError> {
+    fn begin<'s>(&'s self, _: Copy<'s>) -> Result<Box<dyn Check + 's>, EvidenceError> {
         let check = self.signature.check(self.key).map_err(|why| self.rejected(why))?;
         Ok(Box::new(Checking { read: self, check }))
     }
@@ -97,7 +97,7 @@ impl Check for Checking<'_> {
 
     /// A trusted comment that names another file tells of a mix-up or a replay: the key's owner signed these bytes, and never
     /// as this file.
-    fn finish(self: Box<Self>) -> Result<Statement, EvidenceError> {
+    fn finish(self: Box<Self>) -> Result<Vec<Statement>, EvidenceError> {
         let Read { key, path, covers, .. } = self.read;
         let comment = self.check.finish().map_err(|why| self.read.rejected(why))?;
         let name = covers.name();
@@ -105,13 +105,14 @@ impl Check for Checking<'_> {
             Some(file) if file != name => {
                 Err(EvidenceError::OtherFile { path: path.clone(), comment: file.to_owned(), name: name.to_owned() })
             }
-            _ => Ok(Statement {
+            _ => Ok(vec![Statement {
                 by: By::Minisign,
                 signer: Some(Signer::Minisign(key.to_string())),
                 signed_at: minisign::time_of(&comment),
+                version: minisign::version_of(&comment).map(str::to_owned),
                 covers: covers.clone(),
                 text: format!("minisign {key} over {name}: {comment}"),
-            }),
+            }]),
         }
     }
 }

@@ -5,26 +5,31 @@
 
 mod error;
 mod minisign;
+mod openpgp;
 mod signed;
 mod sigstore;
+mod ssh;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use crate::sys::{durable, intake};
+use crate::sys::{Host, durable, intake, tool};
 use crate::words::digest::{Digest, Hashing};
-use crate::words::statement::{By, Covers, Strength};
+use crate::words::named_version::{self, Named};
+use crate::words::sha512;
+use crate::words::statement::{By, Covers, Strength, Who};
 use crate::words::sums::Sums;
 
 use error::shown;
-use signed::{Check, Kind, SignatureFile, Signed};
+use signed::{Check, Copy, Kind, SignatureFile, Signed};
 
 pub use crate::words::statement::Statement;
 pub use error::{EvidenceError, NoEvidence};
 pub use minisign::KeyPlace;
 pub use sigstore::{BUILT as SIGSTORE, Trusted, Untrusted};
+pub use ssh::SshSigners;
 
 /// What was given as evidence.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +40,14 @@ pub struct Given {
     pub sha256: Option<Digest>,
     /// The minisign key.
     pub minisign: Option<KeyPlace>,
+    /// The SSH keys that may sign.
+    pub ssh: Option<SshSigners>,
+    /// The keyring of the OpenPGP keys that may sign.
+    pub gpg: Option<PathBuf>,
     /// Who signed a Sigstore bundle.
     pub sigstore: Option<Trusted>,
+    /// Who must have signed, any one of these; none: every key that is trusted may.
+    pub signers: Vec<Who>,
     /// The signature's file, when it is not called as its kind calls it.
     pub signature: Option<PathBuf>,
 }
@@ -51,10 +62,15 @@ pub struct Evidence(Given);
 impl Evidence {
     /// The evidence that was given; with none there is nothing to do.
     pub fn given(given: Given) -> Result<Self, NoEvidence> {
-        if given.sums.is_none() && given.sha256.is_none() && given.minisign.is_none() && given.sigstore.is_none() {
-            return Err(NoEvidence);
+        let Given { minisign, ssh, gpg, sigstore, signers, signature, .. } = &given;
+        let kinds = [minisign.is_some(), ssh.is_some(), gpg.is_some(), sigstore.is_some()];
+        let kinds = kinds.into_iter().filter(|given| *given).count();
+        match kinds {
+            0 if !signers.is_empty() || signature.is_some() => Err(NoEvidence::NoKey),
+            0 if given.sums.is_none() && given.sha256.is_none() => Err(NoEvidence::Nothing),
+            2.. if signature.is_some() => Err(NoEvidence::OneName),
+            _ => Ok(Self(given)),
         }
-        Ok(Self(given))
     }
 
     /// True when the evidence can speak of one file alone.
@@ -64,10 +80,16 @@ impl Evidence {
     }
 
     /// Reads the keys.
-    pub fn judge(&self) -> Result<Judge<'_>, EvidenceError> {
+    pub fn judge(&self, host: &Host) -> Result<Judge<'_>, EvidenceError> {
         let mut kinds: Vec<Box<dyn Kind>> = Vec::new();
         if let Some(key) = &self.0.minisign {
             kinds.push(Box::new(key.trust()?));
+        }
+        if let Some(signers) = &self.0.ssh {
+            kinds.push(Box::new(signers.trust()?));
+        }
+        if let Some(keyring) = &self.0.gpg {
+            kinds.push(Box::new(openpgp::trust(host, keyring)?));
         }
         if let Some(trusted) = &self.0.sigstore {
             kinds.push(trusted.trust()?);
@@ -101,6 +123,31 @@ impl Verdict {
     #[must_use]
     pub fn strength(&self) -> Strength {
         self.statements.iter().map(|s| s.by.strength()).max().unwrap_or(Strength::Integrity)
+    }
+
+    /// Whether a signature names `version` for the file `name`. One that names another is refused: it was made for another
+    /// release, and somebody mixes them up. The name counts where it is signed, and a list that is signed signs it.
+    pub fn is_signed_as(&self, name: &OsStr, version: &str) -> Result<bool, EvidenceError> {
+        let mut signed = false;
+        for statement in self.statements.iter().filter(|statement| statement.by.strength() == Strength::Authentic) {
+            let other = |what: String, found: &str| {
+                let (found, wanted) = (found.to_owned(), version.to_owned());
+                Err(EvidenceError::OtherVersion { what, found, wanted })
+            };
+            if let Some(said) = &statement.version {
+                if !named_version::same(said, version) {
+                    return other(format!("{}: is signed as", statement.covers.name()), said);
+                }
+                signed = true;
+            }
+            let name = name.to_string_lossy();
+            match named_version::named(&name, version) {
+                Named::Other(said) => return other(format!("{name}: is by its name"), &said),
+                Named::This => signed |= matches!(statement.covers, Covers::List(_)),
+                Named::Nothing => {}
+            }
+        }
+        Ok(signed)
     }
 }
 
@@ -144,6 +191,9 @@ impl Proven {
     }
 }
 
+/// A signature, and the path of its file.
+type Found<'k> = (PathBuf, Box<dyn Signed + 'k>);
+
 /// Evidence whose keys were read: ready to judge files.
 #[derive(Debug)]
 pub struct Judge<'e> {
@@ -154,19 +204,26 @@ pub struct Judge<'e> {
 impl Judge<'_> {
     /// Judges the bytes that `reader` gives, which are the file's.
     pub fn judge(&self, subject: Subject<'_>, reader: impl Read) -> Result<Verdict, EvidenceError> {
+        self.judged(subject, reader, None)
+    }
+
+    fn judged(&self, subject: Subject<'_>, reader: impl Read, copy: Copy<'_>) -> Result<Verdict, EvidenceError> {
         let Subject { place, name } = subject;
         let covers = Covers::File(name.to_string_lossy().into_owned());
         let mut expected = Vec::new();
         let mut statements = Vec::new();
         let mut signatures = Vec::new();
+        let mut long = None;
         if let Some(list) = &self.evidence.sums {
             let list = beside(place, list);
             let text = read("checksum list", &list)?;
             statements = self.authenticated(&list, &text)?;
             let sums = Sums::parse(&text).map_err(|source| EvidenceError::List { path: shown(&list), source })?;
-            let digest =
-                sums.digest_of(name).map_err(|source| EvidenceError::NoEntry { path: shown(&list), source })?;
-            expected.push((digest, By::Sums, format!("sha256 in {}", last(&list))));
+            let listed = sums
+                .digests_of(name, list.file_name().unwrap_or_default())
+                .map_err(|source| EvidenceError::NoEntry { path: shown(&list), source })?;
+            expected.extend(listed.sha256.map(|digest| (digest, By::Sums, format!("sha256 in {}", last(&list)))));
+            long = listed.sha512.map(|digest| (digest, format!("sha512 in {}", last(&list))));
         } else {
             signatures = self.signatures_of(place, &covers)?;
         }
@@ -174,18 +231,38 @@ impl Judge<'_> {
             expected.push((digest, By::Sha256, "sha256 as given".to_owned()));
         }
 
-        let mut checks = signatures.iter().map(|s| s.begin()).collect::<Result<Vec<_>, _>>()?;
-        let (digest, size) = hashed(place, reader, &mut checks)?;
-        for mut check in checks {
-            check.digest(digest);
-            statements.push(check.finish()?);
-        }
-        for (wanted, by, text) in expected {
-            if digest != wanted {
-                let path = shown(place);
-                return Err(EvidenceError::Differs { path, found: digest, expected: wanted, statement: text });
+        let mut hashing = long.as_ref().map(|_| sha512::Hashing::default());
+        let mut checks =
+            signatures.iter().map(|(_, signature)| signature.begin(copy)).collect::<Result<Vec<_>, _>>()?;
+        let (digest, size) = hashed(place, reader, |bytes| {
+            if let Some(hashing) = &mut hashing {
+                hashing.update(bytes);
             }
-            statements.push(Statement { by, signer: None, signed_at: None, covers: covers.clone(), text });
+            checks.iter_mut().try_for_each(|check| check.update(bytes))
+        })?;
+        for (mut check, (path, _)) in checks.into_iter().zip(&signatures) {
+            check.digest(digest);
+            statements.extend(self.by_whom_it_should(path, check)?);
+        }
+        let mut holds = |by, text: String, (kind, found, wanted): (_, String, String)| {
+            if found != wanted {
+                return Err(EvidenceError::Differs { path: shown(place), kind, found, wanted, statement: text });
+            }
+            statements.push(Statement {
+                by,
+                signer: None,
+                signed_at: None,
+                version: None,
+                covers: covers.clone(),
+                text,
+            });
+            Ok(())
+        };
+        for (wanted, by, text) in expected {
+            holds(by, text, ("sha256", digest.to_string(), wanted.to_string()))?;
+        }
+        if let (Some((wanted, text)), Some(hashing)) = (long, hashing) {
+            holds(By::Sums, text, ("sha512", hashing.finish().to_string(), wanted.to_string()))?;
         }
         Ok(Verdict { digest, size, statements })
     }
@@ -195,24 +272,38 @@ impl Judge<'_> {
         let unreadable =
             |source| EvidenceError::Unreadable { what: "copy of the file", path: shown(subject.place), source };
         copy.rewind().map_err(unreadable)?;
-        let verdict = self.judge(subject, &mut copy)?;
+        let verdict = self.judged(subject, &copy, Some(&copy))?;
         Ok((Proven { copy, digest: verdict.digest, size: verdict.size }, verdict))
     }
 
-    /// The statements that the list is signed, one for each kind of signature that is asked for.
+    /// The statements that the list is signed, at least one for each kind of signature that is asked for.
     fn authenticated(&self, list: &Path, text: &[u8]) -> Result<Vec<Statement>, EvidenceError> {
-        let signatures = self.signatures_of(list, &Covers::List(last(list)))?;
-        let held = |signature: &Box<dyn Signed + '_>| {
-            let mut check = signature.begin()?;
+        let unreadable = |source| EvidenceError::Unreadable { what: "copy of the list", path: shown(list), source };
+        let copy = tool::Handed::new(text).map_err(unreadable)?;
+        let mut statements = Vec::new();
+        for (path, signature) in &self.signatures_of(list, &Covers::List(last(list)))? {
+            let mut check = signature.begin(Some(copy.file()))?;
             check.update(text)?;
             check.digest(Digest::of(text));
-            check.finish()
-        };
-        signatures.iter().map(held).collect()
+            statements.extend(self.by_whom_it_should(path, check)?);
+        }
+        Ok(statements)
+    }
+
+    /// What a signature says, when one of those who are asked for made it.
+    fn by_whom_it_should(&self, path: &Path, check: Box<dyn Check + '_>) -> Result<Vec<Statement>, EvidenceError> {
+        let (wanted, said) = (&self.evidence.signers, check.finish()?);
+        let mut signers = said.iter().filter_map(|statement| statement.signer.as_ref());
+        if wanted.is_empty() || signers.any(|signer| wanted.iter().any(|who| who.is(signer))) {
+            return Ok(said);
+        }
+        let signers: Vec<_> = said.iter().filter_map(|s| s.signer.as_ref()).map(ToString::to_string).collect();
+        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        Err(EvidenceError::OtherSigner { path: shown(path), signer: signers.join(", "), wanted: wanted.join(" or ") })
     }
 
     /// The signatures that speak of what is at `place`: `--sig`, or its name and the kind's suffix.
-    fn signatures_of(&self, place: &Path, covers: &Covers) -> Result<Vec<Box<dyn Signed + '_>>, EvidenceError> {
+    fn signatures_of(&self, place: &Path, covers: &Covers) -> Result<Vec<Found<'_>>, EvidenceError> {
         let signature = |kind: &'_ dyn Kind| -> Result<SignatureFile, EvidenceError> {
             let paths = match &self.evidence.signature {
                 Some(path) => vec![beside(place, path)],
@@ -228,7 +319,12 @@ impl Judge<'_> {
             }
             Err(missing.unwrap_or(EvidenceError::Missing { what: "signature", path: shown(place) }))
         };
-        self.kinds.iter().map(|kind| kind.read(signature(kind.as_ref())?, covers.clone())).collect()
+        let mut found = Vec::new();
+        for kind in &self.kinds {
+            let file = signature(kind.as_ref())?;
+            found.push((file.path.clone(), kind.read(file, covers.clone())?));
+        }
+        Ok(found)
     }
 }
 
@@ -236,7 +332,7 @@ impl Judge<'_> {
 fn hashed(
     place: &Path,
     mut reader: impl Read,
-    checks: &mut [Box<dyn Check + '_>],
+    mut also: impl FnMut(&[u8]) -> Result<(), EvidenceError>,
 ) -> Result<(Digest, u64), EvidenceError> {
     let unreadable = |source| EvidenceError::Unreadable { what: "file", path: shown(place), source };
     let mut hashing = Hashing::new(io::sink());
@@ -249,7 +345,7 @@ fn hashed(
             Err(e) => return Err(unreadable(e)),
         };
         io::Write::write_all(&mut hashing, bytes).map_err(unreadable)?;
-        checks.iter_mut().try_for_each(|check| check.update(bytes))?;
+        also(bytes)?;
     }
     let (digest, size, _) = hashing.finish();
     Ok((digest, size))
@@ -293,12 +389,15 @@ mod tests {
 
     fn judged(evidence: &Evidence, file: &Path) -> Result<Verdict, EvidenceError> {
         let subject = Subject { place: file, name: file.file_name().unwrap() };
-        evidence.judge()?.judge(subject, fs::File::open(file).unwrap())
+        evidence.judge(&Host::below(Path::new("/")))?.judge(subject, fs::File::open(file).unwrap())
     }
 
     #[test]
     fn no_evidence_is_no_evidence() {
-        assert!(matches!(Evidence::given(Given { signature: Some("x".into()), ..Given::default() }), Err(NoEvidence)));
+        assert!(matches!(
+            Evidence::given(Given { signature: Some("x".into()), ..Given::default() }),
+            Err(NoEvidence::NoKey)
+        ));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The one shape of every kind of signature: trust that was read ([`Kind`]) reads a signature ([`Signed`]), which is checked
-//! while the bytes go by ([`Check`]) and then makes a statement.
+//! while the bytes go by ([`Check`]) and then makes statements.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 
 use super::error::EvidenceError;
@@ -25,10 +26,13 @@ pub(super) struct SignatureFile {
     pub bytes: Vec<u8>,
 }
 
+/// The file that the bytes come from, when it is one that nobody else can change.
+pub(super) type Copy<'s> = Option<&'s File>;
+
 /// A signature that was read, and proves nothing yet.
 pub(super) trait Signed {
     /// Begins to check bytes against it.
-    fn begin<'s>(&'s self) -> Result<Box<dyn Check + 's>, EvidenceError>;
+    fn begin<'s>(&'s self, copy: Copy<'s>) -> Result<Box<dyn Check + 's>, EvidenceError>;
 }
 
 /// A signature that is being checked.
@@ -39,6 +43,6 @@ pub(super) trait Check {
     /// The SHA-256 of all the bytes there were, told before [`Check::finish`]: for signatures that speak of a digest.
     fn digest(&mut self, _digest: Digest) {}
 
-    /// What the signature says, when it holds for all the bytes there were.
-    fn finish(self: Box<Self>) -> Result<Statement, EvidenceError>;
+    /// What the signature says, at least one statement, when it holds for all the bytes there were.
+    fn finish(self: Box<Self>) -> Result<Vec<Statement>, EvidenceError>;
 }

@@ -388,7 +388,7 @@ mod tests {
         copy.write_all(bytes).unwrap();
         let given = Given { sha256: Some(Digest::of(bytes)), ..Given::default() };
         let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
-        let (mut asset, _) = Evidence::given(given).unwrap().judge().unwrap().prove(subject, copy).unwrap();
+        let (mut asset, _) = Evidence::given(given).unwrap().judge(host).unwrap().prove(subject, copy).unwrap();
         let wanted = [Wanted::parse("rune").unwrap()];
         let contents = contents(host, &mut asset, OsStr::new("a"), &wanted)?;
         pick(&wanted, &[contents])

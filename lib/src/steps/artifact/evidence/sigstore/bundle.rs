@@ -9,7 +9,7 @@ use sigstore_verify::{Error, SubjectAltName, VerificationPolicy, VerificationRes
 
 use super::super::error::{EvidenceError, shown};
 use super::super::read;
-use super::super::signed::{Check, Kind, SignatureFile, Signed};
+use super::super::signed::{Check, Copy, Kind, SignatureFile, Signed};
 use super::attestation::{self, Said, Silent};
 use super::{Trusted, provider};
 use crate::words::digest::Digest;
@@ -136,7 +136,7 @@ struct Read<'k> {
 }
 
 impl Signed for Read<'_> {
-    fn begin<'s>(&'s self) -> Result<Box<dyn Check + 's>, EvidenceError> {
+    fn begin<'s>(&'s self, _copy: Copy<'s>) -> Result<Box<dyn Check + 's>, EvidenceError> {
         Ok(Box::new(Checking { read: self, digest: None }))
     }
 }
@@ -157,11 +157,11 @@ impl Check for Checking<'_> {
     }
 
     /// One bundle that holds is enough; when none does, the first tells why.
-    fn finish(self: Box<Self>) -> Result<Statement, EvidenceError> {
+    fn finish(self: Box<Self>) -> Result<Vec<Statement>, EvidenceError> {
         let mut refused = None;
         for bundle in &self.read.bundles {
             match self.digest.map(|digest| self.read.judge(bundle, digest)) {
-                Some(Ok(statement)) => return Ok(statement),
+                Some(Ok(statement)) => return Ok(vec![statement]),
                 Some(Err(e)) => refused = refused.or(Some(e)),
                 None => {}
             }
@@ -220,6 +220,10 @@ impl Read<'_> {
             by: By::Sigstore,
             signer: Some(Signer::Sigstore { identity: found.clone(), issuer: issuer.clone() }),
             signed_at: signed_at.and_then(|time| u64::try_from(time).ok()),
+            // A workflow that a tag started makes the release of that tag.
+            version: claims
+                .and_then(|claims| claims.source_repository_ref.as_deref()?.strip_prefix("refs/tags/"))
+                .map(str::to_owned),
             covers: self.covers.clone(),
             text: one_line(&format!("sigstore {found} by the word of {issuer} over {name}: {what}{built}, {seen}")),
         })
