@@ -49,7 +49,7 @@ pkgconf = $(sysconfdir)/upswap
 # Cargo uses all cores by itself, and apt-get takes one at a time.
 .NOTPARALLEL:
 
-.PHONY: all build demo test crash soak lint bench man install uninstall dist clean help \
+.PHONY: all build demo test crash soak slow fuzz lint bench man install uninstall dist clean help \
     rust lint-deps lint-rust lint-scripts lint-pages lint-licences
 
 all: build ## The same as build
@@ -88,6 +88,14 @@ soak: rust ## Swap 10,000 times under load
 	@scripts/deps build test
 	@UPSWAP_SOAK=10000 $(CARGO) test --locked --test crash soak -- --nocapture
 
+fuzz: rust ## Fuzz every parser for 10 minutes each (UPSWAP_FUZZ=SECONDS)
+	@scripts/deps build fuzz
+	@fuzz/run
+
+slow: rust ## Build real crates with fetch (needs the internet, some minutes)
+	@scripts/deps build
+	@$(CARGO) test --locked --test slow
+
 lint: rust lint-deps lint-rust lint-scripts lint-pages lint-licences ## Check the code, the scripts, the man pages and the licences
 
 lint-deps:
@@ -96,13 +104,14 @@ lint-deps:
 lint-rust:
 	@echo '== lint: layout'
 	@$(CARGO) fmt --all --check
+	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@echo '== lint: clippy'
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@$(CARGO) clippy --locked --quiet --features sigstore --lib --bin verify --test sigstore -- -D warnings
 
 lint-scripts:
 	@echo '== lint: scripts'
-	@files=$$(shfmt -f $(wildcard scripts tests benches examples) .ci/run) && shellcheck $$files && shfmt -d $$files
+	@files=$$(shfmt -f $(wildcard scripts tests benches examples fuzz) .ci/run) && shellcheck $$files && shfmt -d $$files
 
 lint-pages:
 	@echo '== lint: man pages'
@@ -112,6 +121,7 @@ lint-pages:
 lint-licences: $(DENY)
 	@echo '== lint: licences, banned crates, sources'
 	@$(DENY) --log-level error check licenses bans sources
+	@$(DENY) --log-level error --manifest-path fuzz/Cargo.toml check licenses bans sources
 
 # An unoptimised build takes a minute instead of five, and the check is as fast.
 $(DENY):
@@ -119,9 +129,11 @@ $(DENY):
 	@CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny
 
-bench: build ## Compare swapbin with what it replaces, on this machine
+bench: build ## Compare the tools with what they replace, on this machine (some minutes)
 	@scripts/deps test
+	@$(CARGO) build --release --locked --package upswap-material --bin file-server --bin measured
 	@benches/swap $(built)
+	@benches/artifact $(built)
 
 man: rust ## Write the tools' man pages again from their --help
 	@scripts/deps build

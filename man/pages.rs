@@ -113,41 +113,72 @@ pub const PAGES: [Page; 8] = [
             ),
             (
                 Exit::Usage,
-                "The command line is wrong; so also an address without its version, and http:// without --allow-http.",
+                "The command line is wrong; so also an address without its version or --index, and http:// without --allow-http.",
             ),
             (
                 Exit::CouldNot,
-                "A file could not be read or written; the server's answer made no sense; or the bytes are not those that the release announces.",
+                "A file could not be read or written; the server's answer made no sense; the bytes are not those that the release announces; or a crate does not build.",
             ),
             (
                 Exit::NotNow,
-                "Not now: the network is down or too slow, a rate limit is reached, or the release is still being published.",
+                "Not now: the network is down or too slow, a rate limit is reached, or the release is still being published. What a server asks for with Retry-After is waited for up to a minute in all; of longer waits the end is said.",
             ),
         ],
         passes_on: None,
         files: &[
             (
                 "/var/cache/upswap/fetch",
-                "Where the files go without --into, a folder for each release. May be deleted at any time.",
+                "Where the files go without --into, a folder for each release: HOST/OWNER/REPO/TAG of GitHub, HOST/ID/VERSION of an address, local/NAME-ID/VERSION of a folder. May be deleted at any time. A copy of the folder above TAG or VERSION is a SOURCE for hosts without a network.",
             ),
             (
                 "ASSET.origin.json",
                 "Beside each asset: where it came from, which version it is, its digest, and when it was fetched.",
             ),
             (
+                "/var/cache/upswap/fetch/crates/CRATE/.build-VERSION",
+                "What cargo built, where it finds it again; its work is removed after each build.",
+            ),
+            (
                 ".upswap-part-*",
-                "A file that is still being received. The next fetch into the folder removes what a killed one left.",
+                "A file that is still being received, and the record of what it is a part of. The next fetch of the same asset into the folder goes on with what a killed one left, if the server says that it is still the same file; one that nobody comes back for is removed after a week.",
             ),
         ],
         environment: &[
-            ("GITHUB_API_URL", "The base of the releases API, for GitHub Enterprise."),
+            (
+                "GITHUB_API_URL",
+                "The base of the releases API, for GitHub Enterprise: https://HOST/api/v3. The web address for downloads without the API follows from it.",
+            ),
+            (
+                "GITHUB_SERVER_URL",
+                "The web address of GitHub, as GitHub Actions names it; the API's follows from it. Where both are set this one counts only when it is the same server's.",
+            ),
             (
                 "GITHUB_TOKEN, GH_TOKEN",
-                "The token that is sent to that API, and to no other host. The first that is set counts.",
+                "The token that is sent to that API, and to no other host. The first that is set counts; without any, the file github-token of CREDENTIALS_DIRECTORY.",
+            ),
+            (
+                "CREDENTIALS_DIRECTORY",
+                "Set by systemd for a service with LoadCredential=. Its files github-token (a token) and fetch-header (lines as for --header, used when no --header is given) are read.",
+            ),
+            (
+                "OCI_USERNAME, OCI_PASSWORD",
+                "The log-in for an oci:// registry. It is shown to that registry, and to the place it names for tokens when that is on the registry's own site; never over plain http, but to this host.",
+            ),
+            (
+                "OCI_TOKEN_HOST",
+                "The host that may see the log-in too: where the registry gets its tokens from another site.",
+            ),
+            (
+                "CREDENTIALS_DIRECTORY",
+                "systemd's folder of credentials. The one called oci-login, USER:PASSWORD, is the log-in when the variables are not set.",
+            ),
+            (
+                "CARGO",
+                "The cargo that builds; the first in PATH when it is not set. It reads its own variables, such as CARGO_HOME.",
             ),
             (
                 "http_proxy, https_proxy, all_proxy, no_proxy",
-                "The proxies, as curl(1) reads them; in upper case too. HTTP_PROXY is passed over where REQUEST_METHOD is set.",
+                "The proxies, as curl(1) reads them; in upper case too, but for HTTP_PROXY. A name and a password may stand in their addresses. no_proxy takes names, domains, addresses and networks (10.0.0.0/8), each also with a port.",
             ),
             ("SSL_CERT_FILE, SSL_CERT_DIR", "The trusted certificates, instead of the host's own."),
             CACHE_DIR,

@@ -1,18 +1,20 @@
 //! fetch [--asset PATTERN]… [--sums NAME] [--sig NAME] [--into DIR] SOURCE: a release's assets to a folder.
+//! fetch --list [--long] SOURCE: what releases there are.
 
 mod args;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use args::Args;
 use upswap::report::{self, Answer};
 use upswap::steps::artifact::fetch::{self, Request};
-use upswap::steps::artifact::source::{self, Source};
+use upswap::steps::artifact::source::{self, Release, Source};
 use upswap::sys::Host;
 use upswap::sys::net::{PlainHttp, Policy};
 use upswap::sys::say::Say;
 use upswap::words::exit::{Exit, Stop};
-use upswap::words::release::Channel;
+use upswap::words::release::{Channel, Tag};
 
 fn main() -> ExitCode {
     report::run("fetch", work)
@@ -23,7 +25,7 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let end = if args.null { b'\0' } else { b'\n' };
     let request = Request {
         // Read here and not by clap, which would print a secret in a header or an address back.
-        source: Source::parse(&args.source, source::headers(&args.headers)?)?,
+        source: Source::parse(&args.source, source::headers(&args.headers)?, args.index.as_deref())?,
         assets: args.assets,
         sidecars: [args.sums, args.sig].concat(),
         target: args.target.unwrap_or_else(|| host.target()),
@@ -40,9 +42,13 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     };
     if args.list {
         let releases = fetch::list(&request, say)?;
-        let tags = releases.iter().filter_map(|release| release.tag.as_ref());
-        let answer = tags.fold(Answer::product(Exit::Done), |answer, tag| answer.record(tag.as_str(), end));
-        return Ok(answer.json(fetch::listed(&request, &releases)));
+        let answer = Answer::product(Exit::Done).json(fetch::listed(&request, &releases));
+        if !args.null && std::io::stdout().is_terminal() {
+            return Ok(answer.text(fetch::table(&releases, &request)));
+        }
+        let tag = |release: &Release| release.tag.as_ref().map(Tag::to_string).unwrap_or_default();
+        let line = |release: &Release| if args.long { fetch::columns(release, &request) } else { tag(release) };
+        return Ok(releases.iter().fold(answer, |answer, release| answer.record(line(release), end)));
     }
     let fetched = fetch::fetch(&host, &request, say)?;
     let answer = Answer::product(Exit::Done).json(fetched.json(&request));

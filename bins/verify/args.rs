@@ -150,8 +150,8 @@ pub struct SigstoreArgs {
     /// Repository that the signer must have built from, gh:OWNER/REPO or its URI [default: on github.com SIGNER's own]
     #[arg(long, value_name = "URL", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
     pub sigstore_source: Option<String>,
-    /// Keys of a Sigstore instance, its trusted_root.json [default: those of the public one and of GitHub's, as they were when
-    /// this verify was built]
+    /// Trusted root of a Sigstore instance [default: those of the public one and of GitHub's, as they were when this verify was
+    /// built]
     #[arg(long, value_name = "FILE", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
     pub sigstore_root: Option<PathBuf>,
 }

@@ -82,11 +82,19 @@ pub const FETCH: Members = &[
             ("releases", "The releases, the highest version first."),
             ("releases[].tag, releases[].version", "As above."),
             ("releases[].prerelease", "Whether it is a pre-release."),
+            ("releases[].published", "When it was published, as RFC 3339 writes it; null where that is not known."),
+            ("releases[].notes", "The address of its notes; null likewise."),
             (
-                "releases[].published",
-                "When it was published, in seconds since 1970-01-01 UTC; null where that is not known.",
+                "releases[].fits",
+                "The name of the one asset that fits this host, or --target; null where none does, or several.",
             ),
-            ("releases[].assets", "The names of its assets."),
+            ("releases[].assets", "Its assets; empty where the source does not list them."),
+            ("releases[].assets[].name", "The asset's name."),
+            ("releases[].assets[].size", "Its size in bytes; null where the source does not tell."),
+            (
+                "releases[].assets[].digest",
+                "Its SHA-256 as the source announces it, in hexadecimal digits; null likewise.",
+            ),
         ],
     ),
 ];

@@ -1,6 +1,17 @@
 //! fetch, against a server of our own. What happens when it misbehaves is in `faults`.
 
+mod cargo;
+mod certificates;
 mod faults;
+mod github;
+mod index;
+mod list;
+mod mirror;
+mod oci;
+mod places;
+mod resume;
+mod rows;
+mod secrets;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -43,9 +54,13 @@ impl Env {
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
         }
-        for name in
-            ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "UPSWAP_CACHE_DIR", "CACHE_DIRECTORY", "SSL_CERT_FILE"]
-        {
+        for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "GITHUB_SERVER_URL"] {
+            command.env_remove(name);
+        }
+        for name in ["UPSWAP_CACHE_DIR", "CACHE_DIRECTORY", "SSL_CERT_FILE", "CREDENTIALS_DIRECTORY"] {
+            command.env_remove(name);
+        }
+        for name in ["OCI_USERNAME", "OCI_PASSWORD", "OCI_TOKEN_HOST"] {
             command.env_remove(name);
         }
         command.env("UPSWAP_ROOT", self.root.path()).current_dir(self.root.path());
@@ -109,6 +124,8 @@ fn repository(seen: &Seen, base: &str) -> Reply {
         if TAGS.contains(&tag) {
             return Reply::new(200, release(base, tag, &ASSETS).to_string());
         }
+    } else if path == "/repos/o/r/releases/latest" {
+        return Reply::new(200, release(base, "v2.0.0", &ASSETS).to_string());
     } else if path.starts_with("/repos/o/r/releases?") {
         let releases: Vec<_> = TAGS.iter().map(|tag| release(base, tag, &ASSETS)).collect();
         return Reply::new(200, json!(releases).to_string());
@@ -287,7 +304,9 @@ fn a_list_is_sorted_and_newer_than_answers_no_when_nothing_is() {
     assert_eq!(list(&["--list", "--newer-than", "1.9", "gh:o/r@v1"]).stdout, "v1.10.0\n");
     let json: Value = serde_json::from_str(&list(&["--list", "--json", "gh:o/r@v2"]).stdout).unwrap();
     assert_eq!(json["releases"][0]["tag"], "v2.0.0");
-    assert_eq!(json["releases"][0]["assets"][0], ASSETS[0]);
+    let asset = json!({ "name": ASSETS[0], "size": BODY.len(), "digest": null });
+    assert_eq!(json["releases"][0]["assets"][0], asset);
+    assert_eq!(json["releases"][0]["published"], "2026-01-01T00:00:00Z");
     for args in [&["--list", "--newer-than", "v2", "gh:o/r"][..], &["--newer-than", "v2.0.0", "gh:o/r"]] {
         let ended = list(args);
         assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
@@ -322,7 +341,8 @@ fn a_folder_of_versions_is_a_source_and_so_is_what_fetch_left() {
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(answer["tag"], "v1.1.0", "{}", ended.stderr);
     let path = answer["assets"][0]["path"].as_str().unwrap();
-    assert!(path.ends_with("/var/cache/upswap/fetch/local/v1.1.0/x_linux_amd64.tar.gz"), "{path}");
+    assert!(path.contains("/var/cache/upswap/fetch/local/into-"), "{path}");
+    assert!(path.ends_with("/v1.1.0/x_linux_amd64.tar.gz"), "{path}");
     assert_eq!(fs::read(path).unwrap(), BODY);
 
     assert_eq!(fetch(&["releases@v2"]).code, 1);
@@ -364,11 +384,22 @@ fn a_full_stdout_is_an_error_and_no_panic() {
     assert_eq!(ended.stderr.lines().count(), 1);
 }
 
-/// `Command` captures stdout always; here it goes to `stdout`.
-fn run_into(command: &mut Command, stdout: std::fs::File) -> Ended {
+/// The same command for a test that starts it and does not wait.
+fn plain(command: &mut Command) -> std::process::Command {
     let mut plain = std::process::Command::new(command.get_program());
     plain.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
-    plain.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => plain.env(name, value),
+            None => plain.env_remove(name),
+        };
+    }
+    plain
+}
+
+/// `Command` captures stdout always; here it goes to `stdout`.
+fn run_into(command: &mut Command, stdout: std::fs::File) -> Ended {
+    let mut plain = plain(command);
     let output = plain.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     Ended {
         code: output.status.code().unwrap(),
@@ -387,7 +418,10 @@ fn wrong_command_lines_are_usage_errors() {
         &["--timeout", "infinity", "gh:o/r"],
         &["--target", "nowhere", "gh:o/r"],
         &["--list", "--into", "x", "gh:o/r"],
-        &["oci://h/r"],
+        &["oci://h/R"],
+        &["oci://h/r:v1@v2"],
+        &["cargo:x@nightly"],
+        &["npm:x"],
         &["https://h/{version}.tgz"],
         &["--newer-than", "nightly", "gh:o/r"],
     ] {

@@ -1,5 +1,6 @@
 //! The cli tests: every tool as a process of its own, on a host of its own in a temporary folder.
 
+mod corpora;
 mod docs;
 mod fetch;
 mod house;
@@ -18,3 +19,5 @@ mod verify;
 mod host;
 #[path = "../support/http.rs"]
 mod http;
+#[path = "../support/parsers.rs"]
+mod parsers;

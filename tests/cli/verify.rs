@@ -29,8 +29,8 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("dl")).unwrap();
         fs::create_dir(dir.path().join("host")).unwrap();
-        // The host's loader is the real one.
-        for folder in ["lib", "lib64", "usr"] {
+        // The host's loader, its libraries and its interpreters are the real ones.
+        for folder in ["bin", "lib", "lib64", "usr"] {
             if Path::new("/").join(folder).exists() {
                 symlink(Path::new("/").join(folder), dir.path().join("host").join(folder)).unwrap();
             }

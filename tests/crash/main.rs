@@ -9,6 +9,7 @@ mod canary;
 mod cases;
 mod environment;
 mod errno;
+mod fetch;
 mod kill;
 mod metadata;
 mod odd;
@@ -18,6 +19,9 @@ mod disk;
 #[path = "../support/host.rs"]
 #[allow(dead_code)]
 mod host;
+#[path = "../support/http.rs"]
+#[allow(dead_code)]
+mod http;
 mod managed;
 #[path = "../support/material.rs"]
 #[allow(dead_code)]

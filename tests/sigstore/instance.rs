@@ -34,7 +34,7 @@ pub struct Signing {
     pub issuer: Option<&'static str>,
     pub source: Option<&'static str>,
     pub time: i64,
-    pub code_signing: bool,
+    pub for_code: bool,
     pub certificate_logged: bool,
 }
 
@@ -45,7 +45,7 @@ impl Default for Signing {
             issuer: Some(GITHUB),
             source: Some(SOURCE),
             time: NOON,
-            code_signing: true,
+            for_code: true,
             certificate_logged: true,
         }
     }
@@ -125,7 +125,7 @@ impl Instance {
         params.serial_number = Some(SerialNumber::from(7_u64));
         params.subject_alt_names = vec![signing.san.clone()];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        if signing.code_signing {
+        if signing.for_code {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
         }
         // 1.3.6.1.4.1.57264.1: 8 the issuer, 12 the repository, 13 the commit, 14 the tag.

@@ -244,7 +244,7 @@ fn a_certificate_must_be_good_when_it_signed_and_be_for_signing() {
     let bench = Bench::new();
     bench.takes_nothing(|s| s.time = NOON + 5 * 86_400, "NotValidForTime|expired|CertExpired");
     bench.takes_nothing(|s| s.time = NOON - 5 * 86_400, "not yet|CertNotValidYet|NotValidYet");
-    bench.takes_nothing(|s| s.code_signing = false, "certificate chain");
+    bench.takes_nothing(|s| s.for_code = false, "certificate chain");
     bench.takes_nothing(|s| s.certificate_logged = false, "signed certificate timestamp");
     bench.takes_nothing(|s| s.time = 4_000_000_000, "future");
 }
@@ -330,7 +330,7 @@ fn junk_is_malformed_and_never_more() {
         b"null",
         &b"[".repeat(100_000),
         &long,
-        good[..good.len() / 2].as_bytes(),
+        &good.as_bytes()[..good.len() / 2],
         format!("{good}x").as_bytes(),
         format!("{good}\n").repeat(65).as_bytes(),
     ] {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request that was seen.
@@ -61,6 +61,17 @@ impl Reply {
         self
     }
 
+    /// With these bytes of a whole of `len` in its `Content-Range`, instead of the one that it has.
+    #[allow(dead_code)] // The crash tests ask for no parts.
+    pub fn range(mut self, from: usize, len: usize) -> Self {
+        let name = b"Content-Range: ";
+        if let Some(at) = self.bytes.windows(name.len()).position(|here| here == name) {
+            let end = at + self.bytes[at..].iter().position(|byte| *byte == b'\n').unwrap();
+            self.bytes.drain(at..=end);
+        }
+        self.header("Content-Range", &format!("bytes {from}-{}/{len}", len - 1))
+    }
+
     /// And then nothing, for ever.
     pub fn hold(mut self) -> Self {
         self.then = Then::Hold;
@@ -107,18 +118,28 @@ impl Server {
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        (Self::start_as(leaf.der().clone(), key.into(), answer), pem)
+    }
+
+    /// The same as the one that has this certificate.
+    pub fn start_as(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        answer: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .with_single_cert(vec![certificate], key)
             .unwrap();
         let config = Arc::new(config);
         let wrap = move |stream| {
             let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
             Ok(Box::new(StreamOwned::new(connection, stream)) as Box<dyn Stream>)
         };
-        (Self::listen("https", answer, wrap), pem)
+        Self::listen("https", answer, wrap)
     }
 
     fn listen(

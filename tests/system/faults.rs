@@ -262,7 +262,7 @@ fn snapshot(name: &str, said: &str) {
             (r"\b[0-9a-f]{64}\b", "DIGEST"),
             (r"key [0-9A-F]+", "key KEY"),
             (r"after [0-9]+ bytes of [0-9]+", "after N bytes of M"),
-            (r"has 2\.[0-9]+", "has 2.N"),
+            (r"up to GLIBC_2\.[0-9]+", "up to GLIBC_2.N"),
             (r"[0-9.]+ m?s after", "T after"),
             (r"(x86_64|aarch64)", "MACHINE"),
             (r"(amd64|arm64)", "ARCH"),

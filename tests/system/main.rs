@@ -14,8 +14,10 @@ mod install;
 mod locks;
 #[path = "../support/material.rs"]
 mod material;
+mod proxy;
 mod reboot;
 mod recovery;
+mod registry;
 mod rune;
 mod setcap_keep;
 mod syncthing;

@@ -3,12 +3,19 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::mem;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
+
+use tempfile::TempPath;
 
 use super::Host;
 use super::durable;
+use crate::words::digest::{Digest, Hashing};
 
 /// The most that a list, a signature, a key or a list of file names may hold, in bytes.
 pub const SMALL: u64 = 1 << 20;
@@ -46,6 +53,22 @@ pub fn unnamed(host: &Host) -> io::Result<File> {
         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", host.cache().display())))
 }
 
+/// Gives the [`unnamed`] file a name of its own in `folder`, `prefix` in front; removed when dropped.
+///
+/// `None` where that can't be: on another file system, or one without `O_TMPFILE`, or without `/proc` (open(2)).
+pub fn named(file: &File, folder: &Path, prefix: &str) -> io::Result<Option<TempPath>> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let made = tempfile::Builder::new()
+        .prefix(prefix)
+        .make_in(folder, |name| linkat(CWD, &link, CWD, name, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from));
+    match made {
+        Ok(named) => Ok(Some(named.into_temp_path())),
+        Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(e),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Copies what `reader` gives into `file`, refused when that is more than `most` bytes, and goes back to its start.
 pub fn copy_at_most(reader: impl Read, file: &mut File, most: u64) -> io::Result<u64> {
     let copied = io::copy(&mut reader.take(most + 1), file)?;
@@ -55,6 +78,72 @@ pub fn copy_at_most(reader: impl Read, file: &mut File, most: u64) -> io::Result
     file.flush()?;
     file.rewind()?;
     Ok(copied)
+}
+
+/// Writes what `reader` gives into `file`, refused when that is more than `most` bytes, and gives the digest of what was
+/// written and its length.
+///
+/// Hashing and writing are a second thread's work: `reader` may be busy too, with inflating say.
+pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Result<(Digest, u64)> {
+    /// How much is handed over at once, in bytes: a processor's own cache holds what is under way.
+    const PIECE: usize = 128 * 1024;
+    /// How many pieces are under way.
+    const PIECES: usize = 4;
+    let mut hashing = Hashing::new(file);
+    let mut left = most;
+    let mut next = |mut piece: Vec<u8>| {
+        piece.clear();
+        reader.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+        match left.checked_sub(piece.len() as u64) {
+            Some(fewer) => left = fewer,
+            None => return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes"))),
+        }
+        Ok(piece)
+    };
+    let first = next(Vec::with_capacity(PIECE))?;
+    if first.len() < PIECE {
+        hashing.write_all(&first)?;
+        return Ok(hashing.finish()).map(|(digest, len, _)| (digest, len));
+    }
+    thread::scope(|scope| {
+        let (full, filled) = sync_channel::<Vec<u8>>(PIECES);
+        let (done, free) = channel();
+        let write = move || {
+            for piece in filled {
+                hashing.write_all(&piece)?;
+                // The reader is at its end when nobody takes it.
+                let _ = done.send(piece);
+            }
+            Ok(hashing.finish()).map(|(digest, len, _)| (digest, len))
+        };
+        let writer = thread::Builder::new().name("write".to_owned()).spawn_scoped(scope, write)?;
+        let mut piece = first;
+        let mut spare = PIECES;
+        let read = loop {
+            let ends = piece.len() < PIECE;
+            // A writer that is gone has failed, and says why below.
+            if full.send(mem::take(&mut piece)).is_err() || ends {
+                break Ok(());
+            }
+            let empty = match spare.checked_sub(1) {
+                Some(fewer) => {
+                    spare = fewer;
+                    Vec::with_capacity(PIECE)
+                }
+                None => match free.recv() {
+                    Ok(empty) => empty,
+                    Err(_) => break Ok(()),
+                },
+            };
+            match next(empty) {
+                Ok(filled) => piece = filled,
+                Err(e) => break Err(e),
+            }
+        };
+        drop(full);
+        let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes is gone")));
+        read.and(written)
+    })
 }
 
 /// Why a list of file names gives none.
@@ -142,6 +231,57 @@ mod tests {
         assert_eq!(read_at_most(&[7; 100][..], 100).unwrap().len(), 100);
         let mut file = tempfile::tempfile().unwrap();
         assert!(copy_at_most(io::repeat(7), &mut file, 100).is_err());
+    }
+
+    #[test]
+    fn an_unnamed_file_gets_a_name_only_where_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = tempfile::tempfile_in(dir.path()).unwrap();
+        file.write_all(b"bytes").unwrap();
+        let name = named(&file, dir.path(), "a-").unwrap().unwrap();
+        assert_eq!(fs_err::read(&name).unwrap(), b"bytes");
+        let kept = dir.path().join("kept");
+        name.persist(&kept).unwrap();
+        drop(named(&file, dir.path(), "a-").unwrap().unwrap());
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 1);
+        // Removed, and so without a way back to a name; and in a folder of another file system.
+        fs_err::remove_file(&kept).unwrap();
+        assert!(named(&file, dir.path(), "a-").unwrap().is_none());
+        let elsewhere = tempfile::tempfile_in(dir.path()).unwrap();
+        assert!(named(&elsewhere, Path::new("/proc"), "a-").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_hashed_copy_is_the_whole_of_it_and_its_digest() {
+        const PIECE: usize = 128 * 1024;
+        let bytes: Vec<u8> = (0..9 * PIECE + 1).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 5 * PIECE, 9 * PIECE + 1] {
+            let mut file = tempfile::tempfile().unwrap();
+            let most = len as u64;
+            let bytes = &bytes[..len];
+            assert_eq!(copy_hashed(bytes, &mut file, most).unwrap(), (Digest::of(bytes), most), "{len}");
+            file.rewind().unwrap();
+            assert_eq!(read_at_most(file, most).unwrap(), bytes, "{len}");
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        let too_large = copy_hashed(&bytes[..], &mut file, 9 * PIECE as u64).unwrap_err();
+        assert_eq!(too_large.kind(), io::ErrorKind::FileTooLarge);
+        // The end of the reader, early or late, and the end of the disk.
+        let broken = (&bytes[..3 * PIECE]).chain(Broken);
+        assert_eq!(copy_hashed(broken, &mut file, u64::MAX).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(copy_hashed(Broken, &mut file, u64::MAX).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let error = copy_hashed(io::repeat(7), &mut full, u64::MAX).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    /// A reader that fails.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
     }
 
     #[test]

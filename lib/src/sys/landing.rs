@@ -1,30 +1,41 @@
 //! A file that is being received: under a name of its own in the folder it will be in, until it is whole and on disk.
 
-use std::fs::{File, Permissions, TryLockError};
-use std::io::{self, Seek, Write};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::mem;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use indicatif::{ProgressBar, ProgressStyle};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
-use super::durable;
+use super::part::{Ledger, PREFIX};
 use super::say::Say;
+use super::{Host, durable};
 use crate::words::digest::{Digest, Hashing};
 
-/// How a file that is being received is called.
-const PREFIX: &str = ".upswap-part-";
-/// The age from which a part that nobody holds is nobody's; until then its owner may be about to lock it.
-const STALE: Duration = Duration::from_secs(60);
+pub use super::part::{Whole, sweep};
 
-/// A file that is being received. Dropped, it is removed.
+/// How often a part that may be gone on with is synced: what a power cut costs at most, in time to fetch it again.
+const SYNC_EVERY: Duration = Duration::from_secs(10);
+
+/// A file that is being received. Dropped, it is removed; see [`Landing::leave`].
 pub struct Landing {
     part: NamedTempFile,
     hashing: Hashing<io::Sink>,
     bar: Bar,
+    ledger: Option<Ledger>,
+    /// What the bytes are a part of, where the server named it well enough to be asked for the rest.
+    whole: Option<Whole>,
+    /// How many bytes of the file count, from its start.
+    got: u64,
+    /// False while bytes that an earlier run received have not been hashed.
+    hashed: bool,
+    /// Whether one may go on with a part; not once the server got it wrong.
+    goes_on: bool,
+    synced: Instant,
 }
 
 /// The progress that is drawn, if any; it leaves no trace on the terminal.
@@ -44,10 +55,11 @@ impl Bar {
     }
 }
 
-/// A file that is whole and on disk, still under its own name.
+/// A file that is whole and on disk, still under its own name. Dropped, it is removed; see [`Landed::leave`].
 pub struct Landed {
     part: NamedTempFile,
-    /// The digest of its bytes as they were received.
+    ledger: Option<Ledger>,
+    /// The digest of its bytes: as they were received, those of an earlier run as they were read back.
     pub digest: Digest,
     /// Its size in bytes.
     pub len: u64,
@@ -56,15 +68,55 @@ pub struct Landed {
 impl Landing {
     /// A new file in `dir`. Progress is drawn as that of `name` when `say` may draw.
     pub fn in_dir(dir: &Path, name: &str, say: &Say) -> io::Result<Self> {
-        let part = tempfile::Builder::new().prefix(PREFIX).tempfile_in(dir)?;
+        // No name of an asset starts with a dot, and no digest.
+        let part = tempfile::Builder::new().prefix(&format!("{PREFIX}.")).tempfile_in(dir)?;
         // Held until it is closed, so that `sweep` knows it is in use, also by another process.
         part.as_file().lock()?;
+        Ok(Self::new(part, None, name, say))
+    }
+
+    /// What an earlier run received of `name` from the address with this digest, or a new file in `dir`.
+    ///
+    /// While another process receives a file of that name, this is one of its own that nobody will go on with.
+    pub fn of(host: &Host, dir: &Path, name: &str, address: Digest, say: &Say) -> io::Result<Self> {
+        let Some((file, path, ledger)) = Ledger::claim(host, dir, name, address) else {
+            return Self::in_dir(dir, name, say);
+        };
+        let there = file.metadata()?.len();
+        let part = NamedTempFile::from_parts(file, TempPath::try_from_path(path)?);
+        let mut landing = Self::new(part, Some(ledger), name, say);
+        if let Some((whole, counts)) = landing.ledger.as_ref().and_then(|ledger| ledger.read(there)) {
+            (landing.whole, landing.got, landing.hashed) = (Some(whole), counts, false);
+        }
+        Ok(landing)
+    }
+
+    fn new(part: NamedTempFile, ledger: Option<Ledger>, name: &str, say: &Say) -> Self {
         let bar = say.draws_progress().then(|| ProgressBar::no_length().with_prefix(name.to_owned()));
-        Ok(Self { part, hashing: Hashing::new(io::sink()), bar: Bar(bar) })
+        let (hashing, synced) = (Hashing::new(io::sink()), Instant::now());
+        Self { part, hashing, bar: Bar(bar), ledger, whole: None, got: 0, hashed: true, goes_on: true, synced }
+    }
+
+    /// What is there already, and how many of its bytes: always less than the whole, so that the server is asked in any case.
+    #[must_use]
+    pub fn kept(&self) -> Option<(&Whole, u64)> {
+        let whole = self.whole.as_ref().filter(|_| self.goes_on)?;
+        Some((whole, self.got.min(whole.len.saturating_sub(1)))).filter(|(_, from)| *from > 0)
+    }
+
+    /// From here on only a file in one piece is taken: what is there is never gone on with.
+    pub fn forget(&mut self) {
+        self.goes_on = false;
     }
 
     /// Starts over with an empty file, and reserves `len` bytes when the length is known: a full disk is told at once.
-    pub fn begin(&mut self, len: Option<u64>) -> io::Result<()> {
+    /// With a `validator` and a length what is received can be gone on with later.
+    pub fn begin(&mut self, len: Option<u64>, validator: Option<String>) -> io::Result<()> {
+        (self.whole, self.got, self.hashed) = (None, 0, true);
+        // Gone from disk before there are bytes that it does not speak of.
+        if let Some(ledger) = &mut self.ledger {
+            ledger.remove()?;
+        }
         let file = self.part.as_file_mut();
         file.set_len(0)?;
         file.rewind()?;
@@ -72,6 +124,60 @@ impl Landing {
         if let Some(len) = len.filter(|len| *len > 0) {
             reserve(file, len)?;
         }
+        if let (Some(len), Some(validator)) = (len, validator.filter(|_| self.goes_on)) {
+            let whole = Whole { validator, len };
+            self.note(&whole, 0);
+            self.whole = Some(whole);
+        }
+        self.draw(len);
+        Ok(())
+    }
+
+    /// Goes on behind the bytes that [`Landing::kept`] tells of; those of an earlier run are read back first.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        let Some((whole, from)) = self.kept().map(|(whole, from)| (whole.clone(), from)) else {
+            return self.begin(None, None);
+        };
+        let file = self.part.as_file_mut();
+        file.set_len(from)?;
+        if !self.hashed || from != self.got {
+            file.rewind()?;
+            let mut hashing = Hashing::new(io::sink());
+            let read = io::copy(&mut file.take(from), &mut hashing)?;
+            if read != from {
+                return Err(io::Error::other(format!("{read} of {from} bytes could be read back")));
+            }
+            self.hashing = hashing;
+        }
+        file.seek(SeekFrom::Start(from))?;
+        reserve(file, whole.len)?;
+        (self.got, self.hashed) = (from, true);
+        self.sync()?;
+        self.draw(Some(whole.len));
+        if let Some(bar) = &self.bar.0 {
+            bar.set_position(from);
+        }
+        Ok(())
+    }
+
+    /// Puts on disk what there is, and then that it is there.
+    fn sync(&mut self) -> io::Result<()> {
+        if let (Some(whole), Some(_)) = (self.whole.clone(), &self.ledger) {
+            self.part.as_file().sync_data()?;
+            self.note(&whole, self.got);
+        }
+        self.synced = Instant::now();
+        Ok(())
+    }
+
+    /// Where no record can be written the file is received all the same; it can't be gone on with after this process.
+    fn note(&mut self, whole: &Whole, synced: u64) {
+        if self.ledger.as_mut().is_some_and(|ledger| ledger.write(whole, synced).is_err()) {
+            self.ledger = None;
+        }
+    }
+
+    fn draw(&self, len: Option<u64>) {
         if let Some(bar) = &self.bar.0 {
             bar.reset();
             let form = match len {
@@ -83,7 +189,6 @@ impl Landing {
             };
             bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
         }
-        Ok(())
     }
 
     /// Takes the progress off the terminal, so that something can be said; [`Landing::begin`] brings it back.
@@ -95,13 +200,25 @@ impl Landing {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.part.as_file_mut().write_all(bytes)?;
         self.hashing.write_all(bytes)?;
+        self.got += bytes.len() as u64;
         if let Some(bar) = &self.bar.0 {
             bar.inc(bytes.len() as u64);
+        }
+        if self.synced.elapsed() > SYNC_EVERY {
+            self.sync()?;
         }
         Ok(())
     }
 
-    /// The digest of the bytes written since [`Landing::begin`] and their number, with mode 0644 and on disk.
+    /// Leaves what was received for the next run, where that could go on with it; else it is removed.
+    pub fn leave(mut self) {
+        self.bar.hide();
+        if self.kept().is_some() && self.sync().is_ok() {
+            self.part.disable_cleanup(self.ledger.is_some_and(Ledger::leave));
+        }
+    }
+
+    /// The digest of the bytes of the file and their number, with mode 0644 and on disk.
     pub fn finish(mut self) -> io::Result<Landed> {
         self.bar.hide();
         let (digest, len, _) = mem::replace(&mut self.hashing, Hashing::new(io::sink())).finish();
@@ -109,11 +226,18 @@ impl Landing {
         file.set_len(len)?;
         file.set_permissions(Permissions::from_mode(0o644))?;
         file.sync_all()?;
-        Ok(Landed { part: self.part, digest, len })
+        Ok(Landed { part: self.part, ledger: self.ledger, digest, len })
     }
 }
 
 impl Landed {
+    /// Its bytes, from their start.
+    pub fn bytes(&mut self) -> io::Result<&mut File> {
+        let file = self.part.as_file_mut();
+        file.rewind()?;
+        Ok(file)
+    }
+
     /// Gives the file its name. What was there before is replaced; only a regular file is.
     pub fn settle(self, path: &Path) -> io::Result<()> {
         match fs::symlink_metadata(path) {
@@ -123,7 +247,13 @@ impl Landed {
             _ => {}
         }
         self.part.persist(path).map_err(|e| e.error)?;
-        durable::sync_dir(durable::parent(path))
+        durable::sync_dir(durable::parent(path))?;
+        self.ledger.map_or(Ok(()), |mut ledger| ledger.remove())
+    }
+
+    /// Leaves the file for the next run: where a record tells what it is, that asks for the last byte of it alone.
+    pub fn leave(mut self) {
+        self.part.disable_cleanup(self.ledger.is_some_and(Ledger::leave));
     }
 }
 
@@ -137,39 +267,19 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-/// Removes the parts that killed processes left in `dir`: those that nobody holds and nobody touched for a minute.
-pub fn sweep(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let meta = match entry.metadata() {
-            Ok(meta) if meta.is_file() && entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) => meta,
-            _ => continue,
-        };
-        let old = meta.modified()?.elapsed().is_ok_and(|age| age > STALE);
-        if old && let Ok(file) = File::open(entry.path()) {
-            match file.try_lock() {
-                Ok(()) => fs::remove_file(entry.path())?,
-                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::say::Say;
-    use std::time::SystemTime;
 
     #[test]
     fn a_file_has_its_name_only_when_it_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("asset");
         let mut landing = Landing::in_dir(dir.path(), "asset", &Say::quiet("t")).unwrap();
-        landing.begin(Some(1000)).unwrap();
+        landing.begin(Some(1000), None).unwrap();
         landing.write(b"half of the first try").unwrap();
-        landing.begin(None).unwrap();
+        landing.begin(None, None).unwrap();
         landing.write(b"whole").unwrap();
         assert!(!path.exists());
         let landed = landing.finish().unwrap();
@@ -193,22 +303,41 @@ mod tests {
     }
 
     #[test]
-    fn only_old_parts_that_nobody_holds_are_swept() {
-        let dir = tempfile::tempdir().unwrap();
-        let old = SystemTime::now() - 2 * STALE;
-        let part = |name: &str| {
-            let file = File::create(dir.path().join(name)).unwrap();
-            file.set_modified(old).unwrap();
-            file
-        };
-        let held = part(".upswap-part-held");
-        held.lock().unwrap();
-        part(".upswap-part-left");
-        part("asset");
-        File::create(dir.path().join(".upswap-part-new")).unwrap();
-        sweep(dir.path()).unwrap();
-        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, [".upswap-part-held", ".upswap-part-new", "asset"]);
+    fn a_later_run_goes_on_and_hashes_what_it_finds() {
+        let root = tempfile::tempdir().unwrap();
+        let (host, say, address) = (Host::below(root.path()), Say::quiet("t"), Digest::of(b"address"));
+        let of = |address| Landing::of(&host, root.path(), "asset", address, &say).unwrap();
+        let boot = root.path().join("proc/sys/kernel/random/boot_id");
+        fs::create_dir_all(boot.parent().unwrap()).unwrap();
+        fs::write(&boot, "one").unwrap();
+        let bytes: Vec<u8> = (0..3u32 << 20).map(|n| n.to_le_bytes()[1]).collect();
+        let mut landing = of(address);
+        assert!(landing.kept().is_none());
+        landing.begin(Some(bytes.len() as u64), Some("\"a\"".into())).unwrap();
+        landing.write(&bytes[..2 << 20]).unwrap();
+        landing.leave();
+        assert!(of(Digest::of(b"another address")).kept().is_none());
+        // That one was dropped, and so it is gone.
+        assert!(of(address).kept().is_none());
+
+        let mut landing = of(address);
+        landing.begin(Some(bytes.len() as u64), Some("\"a\"".into())).unwrap();
+        landing.write(&bytes[..2 << 20]).unwrap();
+        landing.leave();
+        let mut landing = of(address);
+        assert_eq!(landing.kept().unwrap().1, 2 << 20);
+        landing.go_on().unwrap();
+        landing.write(&bytes[2 << 20..]).unwrap();
+        landing.finish().unwrap().leave();
+        // All of it was there: the last byte is asked for.
+        let mut landing = of(address);
+        assert_eq!(landing.kept().unwrap().1, bytes.len() as u64 - 1);
+        landing.go_on().unwrap();
+        landing.write(&bytes[bytes.len() - 1..]).unwrap();
+        let landed = landing.finish().unwrap();
+        assert_eq!((landed.digest, landed.len), (Digest::of(&bytes), bytes.len() as u64));
+        landed.settle(&root.path().join("asset")).unwrap();
+        let names = fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|name| name.starts_with(PREFIX)).count(), 0);
     }
 }

@@ -16,6 +16,27 @@ impl Host {
     }
 }
 
+/// The x86-64 level that this processor has (psABI, "Micro-Architecture Levels"); no other machine has levels, and gets the highest.
+#[must_use]
+pub fn level() -> u8 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let second = has!("sse3") && has!("ssse3") && has!("sse4.1") && has!("sse4.2") && has!("popcnt");
+        let third = has!("avx") && has!("avx2") && has!("bmi1") && has!("bmi2") && has!("f16c") && has!("fma");
+        let third = third && has!("lzcnt") && has!("movbe");
+        let fourth = has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq") && has!("avx512vl");
+        match (second, third, fourth) {
+            (false, ..) => 1,
+            (_, false, _) => 2,
+            (.., false) => 3,
+            _ => 4,
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    u8::MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,12 @@ impl Display for Untrusted {
 }
 
 impl Untrusted {
+    /// True when it is another user's own folder, and false when it is open to others.
+    #[must_use]
+    pub fn is_anothers(&self) -> bool {
+        matches!(self.who, Who::Owner(_))
+    }
+
     /// The command that mends it.
     #[must_use]
     pub fn mend(&self) -> String {
@@ -69,6 +75,24 @@ pub fn untrusted(host: &Host, folder: &Path) -> io::Result<Option<Untrusted>> {
         }
     }
     Ok(None)
+}
+
+/// The first folder, from `folder` up to the root, in which somebody else could put another file in the place of one of ours.
+///
+/// In one with the sticky bit (`/tmp`) nobody can, `folder` itself included: only a file that is there before is not ours.
+pub fn replaceable(host: &Host, folder: &Path) -> io::Result<Option<Untrusted>> {
+    for dir in folder.ancestors() {
+        if let Some(who) = who_else(host, dir, true)? {
+            return Ok(Some(Untrusted { folder: dir.to_owned(), who }));
+        }
+    }
+    Ok(None)
+}
+
+/// True for a regular file of root or of the user this runs as that the mode lets nobody else write to.
+#[must_use]
+pub fn is_our_file(meta: &std::fs::Metadata) -> bool {
+    meta.is_file() && is_us(meta.uid()) && meta.permissions().mode() & 0o022 == 0
 }
 
 /// An error when `folder` is there and is not trusted: for what this process would believe or run.

@@ -123,11 +123,11 @@ fn is_repository(text: &str) -> bool {
 /// The scheme, the host and the owner are no patterns; on GitHub neither is the repository.
 fn fixed(uri: &str) -> Result<(), NotAnIdentity> {
     let parts: Vec<&str> = uri.split('/').collect();
-    let owned = if uri.starts_with(GITHUB_HOST) { 5 } else { 4 };
+    let depth = if uri.starts_with(GITHUB_HOST) { 5 } else { 4 };
     let named =
         |(i, part): (usize, &&str)| if i == 1 { part.is_empty() } else { !part.is_empty() && !part.contains('*') };
-    let owner = parts.iter().take(owned).enumerate().all(named);
-    if !owner || (uri.contains('*') && parts.len() <= owned) || parts.len() < 3 {
+    let owner = parts.iter().take(depth).enumerate().all(named);
+    if !owner || (uri.contains('*') && parts.len() <= depth) || parts.len() < 3 {
         return Err(NotAnIdentity("it says of no host and owner that they are the ones"));
     }
     Ok(())

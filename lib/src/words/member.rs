@@ -101,8 +101,7 @@ pub struct Hostile;
 
 /// The normal form of a member's path: no `.`, no doubled or trailing `/`. Absolute paths, drive letters and `..` are hostile.
 pub fn normal(path: &[u8]) -> Result<Vec<u8>, Hostile> {
-    let drive = matches!(path, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
-    if drive || path.starts_with(b"/") || path.contains(&0) {
+    if path.starts_with(b"/") || path.contains(&0) {
         return Err(Hostile);
     }
     let mut parts: Vec<&[u8]> = Vec::new();
@@ -113,7 +112,10 @@ pub fn normal(path: &[u8]) -> Result<Vec<u8>, Hostile> {
             part => parts.push(part),
         }
     }
-    Ok(parts.join(&b'/'))
+    let path = parts.join(&b'/');
+    // Judged last, so that no `./` in front hides it.
+    let drive = matches!(path.as_slice(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    if drive { Err(Hostile) } else { Ok(path) }
 }
 
 #[cfg(test)]
@@ -146,7 +148,7 @@ mod tests {
     fn paths_are_made_normal_or_refused() {
         assert_eq!(normal(b"./a//b/./c/"), Ok(b"a/b/c".to_vec()));
         assert_eq!(normal(b"./"), Ok(Vec::new()));
-        for bad in [&b"../a"[..], b"a/../b", b"..", b"a/..", b"/a", b"C:\\a", b"c:/a", b"a\0b"] {
+        for bad in [&b"../a"[..], b"a/../b", b"..", b"a/..", b"/a", b"C:\\a", b"c:/a", b"./c://a", b"a\0b"] {
             assert_eq!(normal(bad), Err(Hostile), "{bad:?}");
         }
         assert!(normal(b"dev-disk-by\\x2dlabel.swap").is_ok());

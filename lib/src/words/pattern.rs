@@ -112,6 +112,37 @@ impl Pattern {
         self.fill(values).into_iter().map(|part| part.unwrap_or_else(|| "*".to_owned())).collect()
     }
 
+    /// True when a `*` stands in it, which only a list of names can resolve.
+    #[must_use]
+    pub fn has_star(&self) -> bool {
+        self.pieces.contains(&Piece::Star)
+    }
+
+    /// The tag of the release whose file is called `name`; `None` when this pattern does not stand for that name.
+    ///
+    /// A pattern with `{version}` alone can't tell `v1.2.3` from `1.2.3`; it gives the latter.
+    #[must_use]
+    pub fn tag_in(&self, name: &str, target: &Target) -> Option<Tag> {
+        let parts = self.fill(Values { tag: None, target });
+        let before: String = parts.iter().map_while(Option::as_deref).collect();
+        let rest = name.strip_prefix(before.as_str()).filter(|_| self.names_a_version() && !self.has_star())?;
+        let after: String = parts
+            .iter()
+            .rposition(Option::is_none)
+            .and_then(|at| parts.get(at + 1..))?
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
+        let rest = rest.strip_suffix(after.as_str())?;
+        // Where one place alone is open, all of the rest stands there. Else it may end anywhere in a name of at most 255 bytes.
+        let one = parts.iter().filter(|part| part.is_none()).count() == 1;
+        let ends = rest.char_indices().take(255).map(|(at, c)| at + c.len_utf8());
+        let candidates = ends.filter(|end| !one || *end == rest.len()).filter_map(|end| rest.get(..end));
+        let candidates = candidates.flat_map(|text| [text.to_owned(), format!("v{text}")]);
+        candidates.map(Tag::new).find(|tag| self.literal(Values { tag: Some(tag), target }).as_deref() == Some(name))
+    }
+
     /// True when it stands for `name`.
     #[must_use]
     pub fn matches(&self, name: &str, values: Values<'_>) -> bool {
@@ -185,6 +216,30 @@ mod tests {
         let pattern: Pattern = "x-{version}.zip".parse().unwrap();
         assert!(pattern.matches("x-9.zip", values));
         assert_eq!((pattern.literal(values), pattern.shown(values)), (None, "x-*.zip".to_owned()));
+    }
+
+    #[test]
+    fn a_name_tells_its_release() {
+        let target = "x86_64-unknown-linux-gnu".parse().unwrap();
+        for (pattern, name, tag) in [
+            ("x-{version}.tgz", "x-1.2.3.tgz", Some("1.2.3")),
+            ("x-v{version}.tgz", "x-v1.2.3.tgz", Some("1.2.3")),
+            ("x-{tag}-{goarch}.tgz", "x-v1.2.3-amd64.tgz", Some("v1.2.3")),
+            ("{version}/{tag}.tgz", "1.2.3/v1.2.3.tgz", Some("v1.2.3")),
+            ("{tag}/x-{version}.tgz", "v1.2.3/x-1.2.3.tgz", Some("v1.2.3")),
+            ("{version}-{version}", "1-1-1", None),
+            ("x-{version}.tgz", "x-.tgz", None),
+            ("{version}", "1.2.3", Some("1.2.3")),
+            ("{tag}.tgz.tgz", "v1.tgz", None),
+            ("x-{version}.tgz", "y-1.tgz", None),
+            ("x-{version}-{goarch}.tgz", "x-1.2.3-arm64.tgz", None),
+            ("x.tgz", "x.tgz", None),
+            ("x-{version}-*", "x-1.2.3-a", None),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            let found = pattern.tag_in(name, &target);
+            assert_eq!(found.as_ref().map(Tag::as_str), tag, "{pattern:?} {name}");
+        }
     }
 
     #[test]

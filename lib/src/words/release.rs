@@ -1,178 +1,14 @@
-//! Releases: tags, the versions they name, their order, and the selectors that pick one.
-//!
-//! Order is that of semver.org 2.0.0, section 11, read leniently: a leading `v` or name (`jq-1.7`) is not part of the
-//! version, missing numbers are zero, more than three are allowed, and `rc10` comes after `rc9`.
+//! Releases: their tags, the selectors that pick one, the order they are listed in, and the names of their assets.
 
-use std::cmp::Ordering;
+mod version;
+
 use std::fmt;
 use std::str::FromStr;
 
-use semver::Prerelease;
+pub use version::{NotAVersion, Tag, Version};
 
 /// The longest asset name that leaves room for the suffixes put behind it, in bytes (a file name has at most 255).
 const NAME_MAX: usize = 240;
-
-/// A version that can be ordered.
-#[derive(Clone, Debug)]
-pub struct Version {
-    numbers: Vec<u64>,
-    pre: Prerelease,
-}
-
-/// A text that names no version.
-#[derive(Debug, thiserror::Error)]
-#[error("'{0}' is not a version such as v1.2.3 or 1.2.3-rc.1")]
-pub struct NotAVersion(String);
-
-impl Version {
-    /// True for a version that comes before its final one: `1.2.3-rc.1`.
-    #[must_use]
-    pub fn is_prerelease(&self) -> bool {
-        !self.pre.is_empty()
-    }
-
-    fn starts_with(&self, numbers: &[u64]) -> bool {
-        let padded = self.numbers.iter().copied().chain(std::iter::repeat(0));
-        numbers.iter().copied().eq(padded.take(numbers.len()))
-    }
-
-    /// Reads a version that starts at the first byte of `text`.
-    fn read(text: &str) -> Option<Self> {
-        let text = text.split('+').next()?;
-        let digits = |c: char| c.is_ascii_digit();
-        let mut rest = text;
-        let mut numbers = Vec::new();
-        loop {
-            let end = rest.find(|c| !digits(c)).unwrap_or(rest.len());
-            numbers.push(rest.get(..end)?.parse().ok()?);
-            rest = rest.get(end..)?;
-            match rest.strip_prefix('.') {
-                Some(more) if more.starts_with(digits) => rest = more,
-                _ => break,
-            }
-        }
-        let pre = match rest.chars().next() {
-            None => "",
-            Some('-' | '~' | '_') => rest.get(1..)?,
-            Some(_) if is_glued_pre(rest) => rest,
-            Some(_) => return None,
-        };
-        // A day and a time, `20241213-152430`, is a version of its own and no pre-release of the day.
-        if let [day] = numbers[..]
-            && day >= 10_000_000
-            && !pre.is_empty()
-            && pre.chars().all(digits)
-        {
-            return Some(Self { numbers: vec![day, pre.parse().ok()?], pre: Prerelease::EMPTY });
-        }
-        let pre = pre.split('.').map(identifier).collect::<Vec<_>>().join(".");
-        Some(Self { numbers, pre: Prerelease::new(&pre).ok()? })
-    }
-}
-
-/// `rc1`, `b2`, `alpha`: what Python's and others' versions put straight behind the numbers.
-fn is_glued_pre(text: &str) -> bool {
-    let word = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    matches!(word, "a" | "b" | "rc" | "alpha" | "beta" | "pre" | "dev")
-}
-
-/// One identifier of a pre-release as semver wants it: `rc10` is two, `rc.10`; leading zeros go.
-fn identifier(text: &str) -> String {
-    let text = text.replace(['_', '~'], "-");
-    let word = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    let number = text.strip_prefix(word).unwrap_or_default();
-    let trimmed = match number.trim_start_matches('0') {
-        "" if !number.is_empty() => "0",
-        trimmed => trimmed,
-    };
-    if number.is_empty() || !word.chars().all(|c| c.is_ascii_alphabetic()) {
-        text
-    } else if word.is_empty() {
-        trimmed.to_owned()
-    } else {
-        format!("{word}.{trimmed}")
-    }
-}
-
-impl FromStr for Version {
-    type Err = NotAVersion;
-
-    fn from_str(text: &str) -> Result<Self, NotAVersion> {
-        Tag::new(text).version().cloned().ok_or_else(|| NotAVersion(text.to_owned()))
-    }
-}
-
-impl Ord for Version {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let len = self.numbers.len().max(other.numbers.len());
-        let padded = |v: &Self| v.numbers.iter().copied().chain(std::iter::repeat(0)).take(len).collect::<Vec<_>>();
-        padded(self).cmp(&padded(other)).then_with(|| self.pre.cmp(&other.pre))
-    }
-}
-
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Version {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Version {}
-
-/// The name upstream gave a release.
-#[derive(Clone, Debug)]
-pub struct Tag {
-    text: String,
-    start: usize,
-    version: Option<Version>,
-}
-
-impl Tag {
-    /// The tag `text`; any text is one.
-    pub fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
-        let starts = text.char_indices().filter(|(at, c)| {
-            let before = text.get(..*at).unwrap_or_default();
-            let before = before.strip_suffix(['v', 'V']).unwrap_or(before);
-            c.is_ascii_digit() && (before.is_empty() || before.ends_with(['-', '_', '/']))
-        });
-        let found = starts.map(|(at, _)| at).next();
-        let found = found.and_then(|at| Some((at, Version::read(text.get(at..)?)?)));
-        match found {
-            Some((start, version)) => Self { text, start, version: Some(version) },
-            None => Self { text, start: 0, version: None },
-        }
-    }
-
-    /// The tag as upstream wrote it: `v1.2.3`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The version in it as upstream wrote it, without the `v`: `1.2.3`. The whole tag when it names no version.
-    #[must_use]
-    pub fn version_text(&self) -> &str {
-        self.text.get(self.start..).unwrap_or(&self.text)
-    }
-
-    /// The version in it, if it names one.
-    #[must_use]
-    pub fn version(&self) -> Option<&Version> {
-        self.version.as_ref()
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
 
 /// Which release is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +99,7 @@ impl Selector {
         [tag.to_owned(), other]
     }
 
-    /// True when this selector may pick `release`.
+    /// True when this selector may pick `release`: an exact one also a build of the version it names.
     pub fn admits(&self, release: &impl Tagged, channel: Channel) -> bool {
         let of_channel = channel == Channel::WithPre || !is_prerelease(release);
         match (self, release.tag()) {
@@ -271,22 +107,50 @@ impl Selector {
             (Self::Prefix(numbers), Some(tag)) => {
                 of_channel && tag.version().is_some_and(|version| version.starts_with(numbers))
             }
-            (Self::Exact(wanted), Some(tag)) => Self::exact_tags(wanted).iter().any(|w| w == tag.as_str()),
+            (Self::Exact(wanted), Some(tag)) => is_named(wanted, tag) || is_build(wanted, tag),
             (_, None) => false,
         }
     }
 
     /// The release it picks: the highest version it admits; among tags that name no version, the first.
+    ///
+    /// An exact one picks the release of just that tag, then of that tag with or without `v`, then the version's newest build.
     pub fn pick<'r, R: Tagged>(&self, releases: &'r [R], channel: Channel) -> Option<&'r R> {
-        let version = |r: &R| r.tag().and_then(Tag::version).cloned();
+        let rank = |r: &R| {
+            let tag = r.tag();
+            let as_written = matches!((self, tag), (Self::Exact(wanted), Some(tag)) if wanted == tag.as_str());
+            (as_written, tag.and_then(Tag::version).cloned())
+        };
         let mut best: Option<&R> = None;
         for release in releases.iter().filter(|r| self.admits(*r, channel)) {
-            if best.is_none_or(|best| version(release) > version(best)) {
+            if best.is_none_or(|best| rank(release) > rank(best)) {
                 best = Some(release);
             }
         }
         best
     }
+
+    /// True for an exact selector that names a version, of which there may be builds.
+    #[must_use]
+    pub fn may_name_builds(&self) -> bool {
+        matches!(self, Self::Exact(wanted) if wanted.parse::<Version>().is_ok())
+    }
+}
+
+/// True when `tag` is `wanted`, a leading `v` or none.
+fn is_named(wanted: &str, tag: &Tag) -> bool {
+    Selector::exact_tags(wanted).iter().any(|wanted| wanted == tag.as_str())
+}
+
+/// True when `tag` names a build of the version `wanted`, by the same name: no `cli/v1.2.3` for `v1.2.3`.
+fn is_build(wanted: &str, tag: &Tag) -> bool {
+    let wanted = Tag::new(wanted);
+    let name = |tag: &Tag| {
+        let before = tag.as_str().len() - tag.version_text().len();
+        tag.as_str().get(..before).unwrap_or_default().trim_end_matches(['v', 'V']).to_owned()
+    };
+    let (Some(version), Some(of)) = (tag.version(), wanted.version()) else { return false };
+    version.is_build_of(of) && name(tag) == name(&wanted)
 }
 
 /// A name that a server sent and that is safe to make a file of: no folder, not hidden, no option, nothing unprintable.
@@ -364,45 +228,6 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_ordered_as_people_mean_them() {
-        let ordered = [
-            "0.9",
-            "v1.0.0-alpha",
-            "1.0.0-alpha.1",
-            "v1.0.0-dev.9",
-            "v1.0.0-dev.45",
-            "1.0rc9",
-            "1.0.0rc10",
-            "1.0.0",
-            "v1.0.1",
-            "1.0.1.2",
-            "1.2",
-            "1.10",
-            "2024.01.05",
-            "20241213-152430",
-            "20241213-162430",
-        ];
-        for (at, low) in ordered.iter().enumerate() {
-            for high in &ordered[at + 1..] {
-                assert!(low.parse::<Version>().unwrap() < high.parse().unwrap(), "{low} < {high}");
-            }
-        }
-        assert_eq!("v1.2".parse::<Version>().unwrap(), "1.2.0".parse().unwrap());
-    }
-
-    #[test]
-    fn a_version_is_found_behind_a_name_and_nothing_else_is_one() {
-        let text = |tag| Tag::new(tag).version_text().to_owned();
-        assert_eq!(text("v1.2.3-rc.1+b5"), "1.2.3-rc.1+b5");
-        assert_eq!(text("jq-1.7.1"), "1.7.1");
-        assert_eq!(text("cli/v2.0.0"), "2.0.0");
-        assert_eq!(text("nightly"), "nightly");
-        for no in ["", "nightly", "sha-1a2b3c4", "v", "1.2.3?", "vv1", "x1"] {
-            assert!(no.parse::<Version>().is_err(), "{no}");
-        }
-    }
-
-    #[test]
     fn latest_and_prefixes_never_pick_a_prerelease_unasked() {
         let tags = ["v2.0.0-rc.1", "v1.10.0", "v1.9.9", "v1.2.4", "v0.0.1-dev.45", "nightly"];
         assert_eq!(pick("latest", Channel::Stable, &tags).as_deref(), Some("v1.10.0"));
@@ -446,13 +271,64 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_exact_version_without_a_tag_of_its_own_is_its_newest_build() {
+        let builds = ["v1.2.3-20241213-152430-a1b2c3d4", "v1.2.3-20250101-000000-b1b2c3d4", "v1.2.3-rc.1"];
+        assert_eq!(pick("v1.2.3", Channel::Stable, &builds).as_deref(), Some(builds[1]));
+        assert_eq!(pick("1.2.3", Channel::Stable, &builds).as_deref(), Some(builds[1]));
+        assert_eq!(pick(builds[0], Channel::Stable, &builds).as_deref(), Some(builds[0]));
+        assert_eq!(pick("v1.2", Channel::Stable, &builds).as_deref(), Some(builds[1]));
+        assert_eq!(pick("latest", Channel::Stable, &builds).as_deref(), Some(builds[1]));
+        assert_eq!(pick("v1.2.4", Channel::Stable, &builds), None);
+        let with_own = [builds[1], "1.2.3", "v1.2.3", "cli/v1.2.3-20260101-000000-a1b2c3d4"];
+        assert_eq!(pick("v1.2.3", Channel::Stable, &with_own).as_deref(), Some("v1.2.3"));
+        assert_eq!(pick("1.2.3", Channel::Stable, &with_own).as_deref(), Some("1.2.3"));
+        assert_eq!(pick("latest", Channel::Stable, &with_own).as_deref(), Some("1.2.3"));
+        assert_eq!(pick("v1.2.3", Channel::Stable, &with_own[3..]), None);
+    }
+
+    #[test]
+    fn times_stand_below_versions_and_among_themselves_the_latest_is_first() {
+        let times = ["20241213-152430", "20241214-000000", "2024-12-15", "nightly"];
+        assert_eq!(pick("latest", Channel::Stable, &times).as_deref(), Some("2024-12-15"));
+        assert_eq!(pick("20241213-152430", Channel::Stable, &times).as_deref(), Some("20241213-152430"));
+        assert_eq!(pick("latest", Channel::Stable, &["20241213-152430", "v0.0.1"]).as_deref(), Some("v0.0.1"));
+        assert_eq!(pick("v2024", Channel::Stable, &times), None);
+    }
+
+    #[test]
+    fn a_list_has_the_highest_first_and_keeps_the_order_of_what_names_no_version() {
+        let mut releases = published(&[
+            "nightly",
+            "v1.0.0",
+            "20241213-152430",
+            "edge",
+            "v1.2.3-20241213-152430-a1b2c3d4",
+            "v1.2.3",
+            "v2.0.0-rc.1",
+        ]);
+        newest_first(&mut releases);
+        let tags: Vec<_> = releases.iter().map(|r| r.0.as_str()).collect();
+        let wanted = [
+            "v2.0.0-rc.1",
+            "v1.2.3",
+            "v1.2.3-20241213-152430-a1b2c3d4",
+            "v1.0.0",
+            "20241213-152430",
+            "nightly",
+            "edge",
+        ];
+        assert_eq!(tags, wanted);
+    }
+
     proptest! {
         #[test]
-        fn no_text_panics_and_the_order_is_total(a in "\\PC{0,20}", b in "v?[0-9]{1,3}(\\.[0-9]{1,3}){0,3}(-[a-z0-9.]{0,6})?") {
-            let _ = a.parse::<Selector>();
-            let _ = a.parse::<AssetName>();
-            if let (Ok(a), Ok(b)) = (a.parse::<Version>(), b.parse::<Version>()) {
-                prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+        fn no_text_panics_and_every_selector_is_read_back_as_itself(text in "\\PC{0,20}", tag in "\\PC{0,20}") {
+            let _ = text.parse::<AssetName>();
+            if let Ok(selector) = text.parse::<Selector>() {
+                let releases = published(&[&tag, &text]);
+                prop_assert!(matches!(selector, Selector::Latest | Selector::Prefix(_)) || selector.pick(&releases, Channel::Stable).is_some());
+                prop_assert_eq!(selector.to_string().parse::<Selector>().unwrap(), selector);
             }
         }
     }

@@ -1,10 +1,13 @@
 //! fetch, against servers that are busy, broken or hostile.
 
+use std::io::{Read, Write};
+
 use fs_err as fs;
 
 use super::{ASSETS, BODY, Env, release, repository, run, serving};
 use crate::http::{Reply, Server};
 
+/// Row 15: a wait that is too long is not begun, and when to come back is said.
 #[test]
 fn a_rate_limit_says_when_and_is_not_waited_for() {
     let reset = "4102444800"; // 2100-01-01
@@ -25,6 +28,41 @@ fn a_rate_limit_says_when_and_is_not_waited_for() {
     }
 }
 
+/// Row 15: a short wait is waited, in seconds or as a date; what can't be read is no wait at all.
+#[test]
+fn a_wait_that_is_short_is_waited() {
+    let soon = |seconds| {
+        let then = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+        let then = then.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let mut date = std::process::Command::new("date");
+        let date =
+            date.args(["-u", "-d", &format!("@{then}"), "+%a, %d %b %Y %T GMT"]).env("LC_ALL", "C").output().unwrap();
+        String::from_utf8(date.stdout).unwrap().trim().to_owned()
+    };
+    for status in [429, 503] {
+        for (seconds, waits) in [(None, true), (Some(2), true), (Some(0), false)] {
+            let after = seconds.map_or("1".to_owned(), soon);
+            let sent = after.clone();
+            let server = Server::start(move |seen, _| match seen.nth {
+                0 => Reply::new(status, "").header("Retry-After", &sent),
+                _ => Reply::new(200, BODY),
+            });
+            let (env, started) = (Env::new(), std::time::Instant::now());
+            let ended = run(env.from(&server).args(["--retry", "1", &format!("{}/x.bin", server.url())]));
+            assert_eq!(ended.code, 0, "{status} {after}: {}", ended.stderr);
+            assert_eq!(server.seen().len(), 2);
+            // A date has whole seconds: of two at least one is left.
+            assert!(!waits || started.elapsed().as_millis() >= 900, "{status} {after}: {:?}", started.elapsed());
+        }
+    }
+    for garbage in ["-1", "soon", "99999999999999999999", "1.5"] {
+        let (env, server) = (Env::new(), serving(Reply::new(503, "").header("Retry-After", garbage)));
+        let ended = run(env.from(&server).args(["--retry", "0", &format!("{}/x.bin", server.url())]));
+        assert_eq!(ended.code, 75, "{garbage}: {}", ended.stderr);
+        assert!(ended.stderr.contains("answers 503; try again later"), "{garbage}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn a_busy_server_is_asked_again() {
     let (env, server) = (
@@ -40,11 +78,11 @@ fn a_busy_server_is_asked_again() {
     assert_eq!(ended.stderr.matches("; try 1 of 3 in 0s").count(), 2, "{}", ended.stderr);
 }
 
-#[test]
-fn a_file_that_may_not_be_whole_or_not_the_file_never_has_its_name() {
+/// Answers that are not the file, or may not be all of it: what, the answer, exit code, and a part of the message.
+fn bad_answers() -> Vec<(&'static str, Reply, i32, &'static str)> {
     let page = Reply::new(200, "<html>log in</html>").header("Content-Type", "text/html; charset=utf-8");
     let chunked = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (what, reply, code, says) in [
+    vec![
         (
             "short",
             Reply::raw("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n", BODY),
@@ -66,16 +104,77 @@ fn a_file_that_may_not_be_whole_or_not_the_file_never_has_its_name() {
         ("forbidden", Reply::new(403, ""), 3, "refused by the server (403)"),
         ("loop", Reply::redirect("/x.bin"), 3, "redirected more than five times"),
         ("file redirect", Reply::redirect("file:///etc/passwd"), 3, "a place that is refused"),
-    ] {
+        ("ftp redirect", Reply::redirect("ftp://127.0.0.1/x.bin"), 3, "a place that is refused"),
+        ("data redirect", Reply::redirect("data:text/plain,x"), 3, "a place that is refused"),
+        ("relative file redirect", Reply::redirect("file:x"), 3, "a place that is refused"),
+        ("redirect with a password", Reply::redirect("http://me:SECRET@127.0.0.1/x"), 3, "a place that is refused"),
+        ("redirect to nowhere", Reply::redirect(""), 3, "redirected more than five times"),
+        ("bad status line", Reply::raw("HTTP/1.1 abc\r\nContent-Length: 3\r\n\r\n", "abc"), 3, "not a proper answer"),
+        ("HTTP/0.9", Reply::raw("", BODY), 3, "not a proper answer"),
+        ("negative length", Reply::raw("HTTP/1.1 200 X\r\nContent-Length: -1\r\n\r\n", BODY), 3, "not a proper answer"),
+        ("broken", Reply::new(500, "trouble"), 75, "answers 500"),
+        ("no content", Reply::new(204, ""), 3, "answers 204"),
+    ]
+}
+
+/// Rows 1, 2, 3, 5, 6, 11, 13, 16 and 19: whatever a server answers, a file has its name only when it is whole.
+#[test]
+fn a_file_that_may_not_be_whole_or_not_the_file_never_has_its_name() {
+    for (what, reply, code, says) in bad_answers() {
         let (env, server) = (Env::new(), serving(reply));
         let url = format!("{}/x.bin", server.url());
         let ended = run(env.from(&server).args(["--retry", "0", "--max-size", "64K", &url]));
         assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{what}: {}", ended.stderr);
         assert!(ended.stderr.contains(says), "{what}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("SECRET"), "{what}: {}", ended.stderr);
         assert_eq!(env.names(), [""; 0], "{what}");
     }
 }
 
+/// The same answers to a client that takes what comes for the file: each must be caught.
+#[test]
+fn canary_a_client_that_believes_what_comes_publishes_most_of_it() {
+    let mut published = Vec::new();
+    for (what, reply, ..) in bad_answers() {
+        let (env, server) = (Env::new(), serving(reply));
+        let mut stream = std::net::TcpStream::connect(server.url().strip_prefix("http://").unwrap()).unwrap();
+        stream.write_all(b"GET /x.bin HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.take(1 << 20).read_to_end(&mut answer).unwrap();
+        let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        fs::create_dir(env.dir()).unwrap();
+        if body < answer.len() {
+            fs::write(env.dir().join("x.bin"), &answer[body..]).unwrap();
+        }
+        if !env.names().is_empty() {
+            published.push(what);
+        }
+    }
+    for row in ["short", "long", "no length", "two lengths", "web page", "endless chunks", "HTTP/0.9"] {
+        assert!(published.contains(&row), "{row}: {published:?}");
+    }
+}
+
+/// Row 2: where the release itself says how long a file is, an answer need not.
+#[test]
+fn a_body_without_a_length_is_taken_when_the_release_says_its_size() {
+    for (body, code) in [(BODY, 0), (&BODY[..20], 75), (&[BODY, b"x"].concat(), 3)] {
+        let sent = body.to_vec();
+        let server = Server::start(move |seen, base| {
+            if seen.path.starts_with("/download/") {
+                Reply::raw("HTTP/1.1 200 X\r\n\r\n", &sent)
+            } else {
+                repository(seen, base)
+            }
+        });
+        let env = Env::new();
+        let ended = run(env.from(&server).args(["--retry", "0", "--asset", ASSETS[0], "gh:o/r@v1"]));
+        assert_eq!(ended.code, code, "{}", ended.stderr);
+        assert_eq!(env.names().is_empty(), code != 0);
+    }
+}
+
+/// Row 9: silence, in the body or the head; each deadline by itself is in the tests of the network.
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
     for reply in
@@ -125,6 +224,7 @@ fn a_name_that_is_no_plain_file_name_is_refused() {
     }
 }
 
+/// Row 14: a redirect to another host takes no secret along.
 #[test]
 fn tokens_and_headers_stay_with_their_host_and_out_of_messages() {
     let other = Server::start(|_, _| Reply::new(200, BODY));
@@ -178,6 +278,7 @@ fn plain_http_needs_to_be_allowed() {
     assert_eq!(server.seen().len(), 0);
 }
 
+/// Row 12: a redirect from https to http is refused, also where http is allowed.
 #[test]
 fn https_needs_a_trusted_ca_and_is_never_left() {
     let plain = Server::start(|_, _| Reply::new(200, BODY));
@@ -212,6 +313,7 @@ fn https_needs_a_trusted_ca_and_is_never_left() {
     assert_eq!(by_variable.code, 0, "{}", by_variable.stderr);
 }
 
+/// Row 22: nothing listens there.
 #[test]
 fn a_network_that_is_down_is_worth_another_try() {
     let gone = { Server::start(repository).url() };
@@ -219,26 +321,7 @@ fn a_network_that_is_down_is_worth_another_try() {
     let ended = run(env.fetch().args(["--allow-http", "--retry", "1", &format!("{gone}/x.bin")]));
     assert_eq!(ended.code, 75, "{}", ended.stderr);
     assert!(ended.stderr.contains("try 1 of 1 in 500ms"), "{}", ended.stderr);
-}
-
-#[test]
-fn a_proxy_is_used_for_its_scheme_and_keeps_its_password() {
-    let (env, proxy) = (Env::new(), serving(Reply::new(403, "")));
-    let address = proxy.url().replace("//", "//me:SECRET@");
-    let fetch = |url: &str, except: &str| {
-        let mut command = env.fetch();
-        command.env("https_proxy", &address).env("no_proxy", except).args(["--retry", "0", "--allow-http"]);
-        run(command.arg(url))
-    };
-    let ended = fetch("https://release.test/x.bin", "");
-    assert_eq!(ended.code, 3, "{}", ended.stderr);
-    assert!(ended.stderr.contains("the proxy of the environment"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("SECRET"), "{}", ended.stderr);
-    assert_eq!(proxy.seen()[0].path, "release.test:443");
-    assert!(proxy.seen()[0].headers["proxy-authorization"].starts_with("Basic "));
-
-    let server = serving(Reply::new(200, BODY));
-    assert_eq!(fetch(&format!("{}/x.bin", server.url()), "").code, 0);
-    fetch("https://127.0.0.1:1/x.bin", "127.0.0.0/8");
-    assert_eq!(proxy.seen().len(), 1, "plain http and what no_proxy covers go straight");
+    assert!(ended.stderr.ends_with("is the address right, is the server up, is the network?\n"), "{}", ended.stderr);
+    let ended = run(env.fetch().args(["--allow-http", "--retry", "9", &format!("{gone}/x.bin")]));
+    assert_eq!((ended.code, ended.stderr.lines().count()), (75, 2), "once more and no oftener: {}", ended.stderr);
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::host::{Host, chmod, told};
+use crate::host::{Host, told};
 
 /// Swaps `$FILE`, restarts by the systemd that is a script, and has it proved.
 const CHAIN: &str = "swapbin --unit runed -t bin \"$FILE\"

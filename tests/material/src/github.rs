@@ -46,6 +46,7 @@ impl Api {
                 let repo = Repo { dir: self.dir.join(owner).join(repo), name: format!("{owner}/{repo}"), base };
                 repo.answer(rest, request)
             }
+            [owner, repo, "releases", "latest"] => self.latest(&base, [owner, repo]),
             [owner, repo, "releases", "download", tag, asset] => self.redirect(&base, [owner, repo, tag, asset]),
             ["stored", owner, repo, tag, asset] => {
                 stored(&[owner, repo, tag, asset].iter().fold(self.dir.clone(), |dir, word| dir.join(word)), request)
@@ -62,6 +63,20 @@ impl Api {
         let mark = format!(".{}.cut", stored.file_name()?.to_str()?);
         let cut = self.dir.join(stored.with_file_name(mark)).exists();
         cut.then_some(if request.field("range").is_some() { 0 } else { 1000 })
+    }
+
+    /// Where the web shows the latest release: its own page, or the list where none is marked.
+    fn latest(&self, base: &str, words: [&str; 2]) -> Response {
+        let name = words.join("/");
+        let repo = Repo { dir: self.dir.join(&name), name: name.clone(), base: base.to_owned() };
+        if !repo.dir.is_dir() {
+            return missing();
+        }
+        let releases = repo.releases();
+        let latest = releases.iter().find(|r| r["prerelease"] == json!(false));
+        let page = latest.and_then(|r| r["tag_name"].as_str()).map(|tag| format!("/tag/{tag}")).unwrap_or_default();
+        let fields = vec![("Location", format!("{base}/{name}/releases{page}"))];
+        Response { status: 302, fields, body: Vec::new() }
     }
 
     /// Where an asset is stored: another host, as with the real one, when this one was asked for by name.
@@ -290,6 +305,9 @@ mod tests {
         let shelf = shelf();
         let latest: Value = serde_json::from_slice(&ask(shelf.path(), "/repos/o/r/releases/latest", "").body).unwrap();
         assert_eq!(latest["tag_name"], "v1.0.3");
+        let web = ask(shelf.path(), "/o/r/releases/latest", "");
+        assert_eq!((web.status, web.fields[0].1.as_str()), (302, "https://localhost:8443/o/r/releases/tag/v1.0.3"));
+        assert_eq!(ask(shelf.path(), "/o/none/releases/latest", "").status, 404);
         assert_eq!(ask(shelf.path(), "/repos/o/r/releases/tags/v1.0.4", "").status, 200);
         for nothing in ["tags/v2.0.0", "tags/v7", "assets/1"] {
             assert_eq!(ask(shelf.path(), &format!("/repos/o/r/releases/{nothing}"), "").status, 404, "{nothing}");

@@ -78,7 +78,7 @@ fn exchange<S: Read + Write>(stream: S, api: &Api) -> io::Result<S> {
 }
 
 /// The server's certificate and key from `dir`; with its CA (`ca.pem`) they are made when they are missing.
-fn configuration(dir: &Path) -> io::Result<Arc<ServerConfig>> {
+pub fn configuration(dir: &Path) -> io::Result<Arc<ServerConfig>> {
     let (certificate, key) = (dir.join("server.pem"), dir.join("server.key"));
     if !key.exists() {
         fs::create_dir_all(dir)?;

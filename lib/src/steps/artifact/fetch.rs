@@ -1,26 +1,33 @@
 //! fetch: a release's assets to a folder, each whole or not at all, with a record of where it came from.
 
 mod choose;
+mod image;
+mod list;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs_err as fs;
+use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
 use super::origin::Origin;
-use super::source::{Asset, Place, Release, Source, SourceError, plain};
+use super::source::{Asking, Asset, Place, Release, Source, SourceError, Wanted, plain};
 use crate::sys::landing::{Landed, Landing, sweep};
+use crate::sys::net::url::Url;
 use crate::sys::net::{Net, NetError, Policy};
 use crate::sys::say::Say;
-use crate::sys::{Host, durable};
+use crate::sys::{Host, durable, trust};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::pattern::Pattern;
-use crate::words::release::{AssetName, BadName, Channel, Tag, Version, is_prerelease, newest_first};
+use crate::words::release::{AssetName, BadName, Channel, Tag, Version};
 use crate::words::size::Size;
 use crate::words::target::Target;
+use image::ImageError;
+
+pub use list::{columns, list, listed, table};
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -94,22 +101,6 @@ impl Fetched {
     }
 }
 
-/// The fields of the `--json` answer of `fetch --list`.
-#[must_use]
-pub fn listed(request: &Request, releases: &[Release]) -> Value {
-    let release = |release: &Release| {
-        let assets = release.assets.iter().flatten().map(|asset| asset.name.as_str());
-        json!({
-            "tag": release.tag.as_ref().map(Tag::as_str),
-            "version": release.tag.as_ref().map(Tag::version_text),
-            "prerelease": is_prerelease(release),
-            "published": release.published,
-            "assets": assets.collect::<Vec<_>>(),
-        })
-    };
-    json!({ "source": request.source.spelling(), "releases": releases.iter().map(release).collect::<Vec<_>>() })
-}
-
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -119,6 +110,16 @@ pub enum FetchError {
     /// The network failed.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// A file is not there, and whether it will be nobody could say.
+    #[error(
+        "{url}: not found (404); whether it is still being published, only the API can tell, and that fails: {why}"
+    )]
+    Unexplained {
+        /// Where it was looked for.
+        url: Url,
+        /// Why the API gave no answer.
+        why: Box<NetError>,
+    },
     /// The release is not newer than asked for.
     #[error("{source_name}: nothing newer: {found}")]
     NothingNewer {
@@ -128,7 +129,7 @@ pub enum FetchError {
         found: String,
     },
     /// The release can't be compared.
-    #[error("{source_name}: '{tag}' names no version, so nobody can tell whether it is newer")]
+    #[error("{source_name}: '{tag}' can't be compared with that version, so nobody can tell whether it is newer")]
     Unordered {
         /// The source.
         source_name: String,
@@ -181,6 +182,9 @@ pub enum FetchError {
         /// What it should be.
         expected: Digest,
     },
+    /// A file of an image could not be had.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A file of the source is larger than is taken.
     #[error("{path}: larger than {cap}; raise --max-size if that is right", path = .path.display())]
     TooLarge {
@@ -204,6 +208,8 @@ impl Coded for FetchError {
         match self {
             Self::Source(e) => e.exit(),
             Self::Net(e) => e.exit(),
+            Self::Image(e) => e.exit(),
+            Self::Unexplained { why, .. } => why.exit(),
             Self::NothingNewer { .. } | Self::NoAsset { .. } | Self::Several { .. } => Exit::No,
             Self::Publishing { .. } => Exit::NotNow,
             Self::Unordered { .. }
@@ -221,11 +227,52 @@ enum Got {
     New(File, Landed),
 }
 
+impl Got {
+    /// Leaves what was received for the next run.
+    fn leave(self) {
+        if let Self::New(_, landed) = self {
+            landed.leave();
+        }
+    }
+}
+
+impl Request {
+    fn wanted(&self, asking: Asking) -> Wanted<'_> {
+        Wanted {
+            channel: self.channel,
+            target: &self.target,
+            assets: &self.assets,
+            sidecars: &self.sidecars,
+            newer_than: self.newer_than.as_ref(),
+            asking,
+        }
+    }
+}
+
 /// Fetches what is asked for. Nothing has its final name before everything is whole and on disk.
+///
+/// What is not where it was assumed is asked for again of whoever can tell why: not yet, not for this host, or not at all.
 pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, FetchError> {
     let net = Net::open(request.policy.clone())?;
-    let release = request.source.release(request.channel, &request.target, &net, say)?;
+    let release = request.source.release(&request.wanted(Asking::Any), &net, say)?;
+    let assumed = release.assumed;
+    match take(host, release, request, &net, say) {
+        Err(FetchError::Net(NetError::NotFound(url))) if assumed => {
+            say.detail(format_args!("{url}: not found (404); the API is asked why"));
+            let release = request.source.release(&request.wanted(Asking::All), &net, say).map_err(|e| match e {
+                SourceError::Net(why) => FetchError::Unexplained { url, why: Box::new(why) },
+                e => e.into(),
+            })?;
+            take(host, release, request, &net, say)
+        }
+        taken => taken,
+    }
+}
+
+/// Takes from `release` what is asked for.
+fn take(host: &Host, mut release: Release, request: &Request, net: &Net, say: &Say) -> Result<Fetched, FetchError> {
     exceeds(&release, request)?;
+    request.source.build(host, &mut release, &request.target, net, say)?;
     let chosen = choose::choose(&release, request, say)?;
     let dir = request.into.clone().unwrap_or_else(|| {
         let version = release.tag.as_ref().map_or("unversioned".to_owned(), |tag| plain(tag.as_str()));
@@ -236,12 +283,32 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
         move |why| FetchError::File { path, why }
     };
     durable::make_dirs(&dir, 0o755).map_err(at(&dir))?;
+    is_safe(host, &dir, request, say).map_err(at(&dir))?;
     sweep(&dir).map_err(at(&dir))?;
 
-    let wanted = chosen.assets.iter().chain(&chosen.sidecars);
-    let got = wanted.map(|(name, asset)| receive(&dir, name, asset, request, &net, say));
+    let wanted: Vec<_> = chosen.assets.iter().chain(&chosen.sidecars).collect();
+    let mut of_image = image::unpack(host, &dir, &wanted, request, net, say)?.into_iter();
+    let mut received: Vec<Got> = Vec::new();
+    for (name, asset) in wanted {
+        let got = match &asset.place {
+            Place::Image { .. } => {
+                of_image.next().ok_or_else(|| at(&dir.join(name.as_str()))(io::ErrorKind::NotFound.into()))
+            }
+            Place::Written(from) => write_list(&dir, name, from, &received, say),
+            _ => receive(host, &dir, name, asset, request, net, say),
+        };
+        match got {
+            Ok(got) => received.push(got),
+            Err(e) => {
+                if e.exit() == Exit::NotNow {
+                    received.into_iter().for_each(Got::leave);
+                }
+                return Err(e);
+            }
+        }
+    }
     let mut files = Vec::new();
-    for got in got.collect::<Result<Vec<_>, _>>()? {
+    for got in received {
         let file = match got {
             Got::Kept(file) => file,
             Got::New(file, landed) => {
@@ -259,40 +326,59 @@ pub fn fetch(host: &Host, request: &Request, say: &Say) -> Result<Fetched, Fetch
     Ok(Fetched { tag: release.tag, assets: files, sidecars })
 }
 
-/// Every release that the request admits, the highest version first.
-pub fn list(request: &Request, say: &Say) -> Result<Vec<Release>, FetchError> {
-    let net = Net::open(request.policy.clone())?;
-    let mut releases = request.source.releases(request.channel, &net, say)?;
-    newest_first(&mut releases);
-    if let Some(floor) = &request.newer_than {
-        let newest =
-            releases.first().and_then(|release| release.tag.as_ref()).map(|tag| format!("the newest is {tag}"));
-        releases.retain(|release| release.tag.as_ref().and_then(Tag::version).is_some_and(|version| version > floor));
-        if releases.is_empty() {
-            let found = newest.unwrap_or_else(|| "there is no release".to_owned());
-            return Err(FetchError::NothingNewer { source_name: request.source.spelling().to_owned(), found });
+/// An error when root would put files where others could put theirs in the place of them: below the cache wherever anybody
+/// else can write, and with `--into` where all or a group can. What belongs to one other user is his to give; that is said.
+fn is_safe(host: &Host, dir: &Path, request: &Request, say: &Say) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    if request.into.is_none() {
+        return trust::check(host, dir);
+    }
+    match trust::replaceable(host, &fs::canonicalize(dir)?)? {
+        None => Ok(()),
+        Some(found) if found.is_anothers() => {
+            say.note(format_args!("{found}, who can change what is fetched there; verify proves the bytes it takes"));
+            Ok(())
+        }
+        Some(found) => {
+            let why = format!("{found}, and put other files in the place of these; mend that: {}", found.mend());
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
         }
     }
-    if releases.is_empty() {
-        let what = "no release there, or only pre-releases (see --pre)".to_owned();
-        return Err(SourceError::NoRelease { spelling: request.source.spelling().to_owned(), what }.into());
-    }
-    Ok(releases)
 }
 
 fn exceeds(release: &Release, request: &Request) -> Result<(), FetchError> {
     let Some(floor) = &request.newer_than else { return Ok(()) };
     let source_name = request.source.spelling().to_owned();
     let tag = release.tag.as_ref().map_or("a file without a version", Tag::as_str).to_owned();
-    match release.tag.as_ref().and_then(Tag::version) {
-        Some(version) if version > floor => Ok(()),
-        Some(_) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
+    match release.tag.as_ref().and_then(Tag::version).and_then(|version| version.is_newer_than(floor)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(FetchError::NothingNewer { source_name, found: format!("it has {tag}") }),
         None => Err(FetchError::Unordered { source_name, tag }),
     }
 }
 
+/// Writes the checksum list `name` of the files that were received before it.
+fn write_list(dir: &Path, name: &AssetName, from: &str, files: &[Got], say: &Say) -> Result<Got, FetchError> {
+    let path = dir.join(name.as_str());
+    let lines =
+        files.iter().map(|(Got::Kept(file) | Got::New(file, _))| [file.digest.to_string(), file.name.to_string()]);
+    let list = lines.fold(String::new(), |list, [digest, name]| list + &digest + "  " + &name + "\n");
+    let written = Landing::in_dir(dir, name.as_str(), say).and_then(|mut landing| {
+        landing.begin(None, None)?;
+        landing.write(list.as_bytes())?;
+        landing.finish()
+    });
+    let landed = written.map_err(|why| FetchError::File { path: path.clone(), why })?;
+    say.note(format_args!("{name}: written from {from}, which proves integrity, not who made it"));
+    let file = File { name: name.clone(), path, size: landed.len, digest: landed.digest, from: from.to_owned() };
+    Ok(Got::New(file, landed))
+}
+
 /// Gets one file's bytes into `dir`, or finds that they are there already.
 fn receive(
+    host: &Host,
     dir: &Path,
     name: &AssetName,
     asset: &Asset,
@@ -304,6 +390,8 @@ fn receive(
     let from = match &asset.place {
         Place::Net(ask) => ask.url.to_string(),
         Place::File(path) => path.display().to_string(),
+        Place::Image { image, path } => format!("{}/{path}", image.shown),
+        Place::Written(from) => from.clone(),
     };
     let file = |digest, size| File { name: name.clone(), path: path.clone(), size, digest, from: from.clone() };
     if let Some(expected) = asset.digest
@@ -321,14 +409,32 @@ fn receive(
     {
         return Err(NetError::TooLarge { url: ask.url.clone(), cap: request.max_size }.into());
     }
-    let mut landing = Landing::in_dir(dir, name.as_str(), say).map_err(at(dir))?;
-    match &asset.place {
-        Place::Net(ask) => net.save(ask, asset.size, request.max_size, &mut landing, say).map_err(|e| match e {
-            NetError::Write(why) => FetchError::File { path: path.clone(), why },
-            e => e.into(),
-        })?,
-        Place::File(source) => copy(source, request.max_size, &mut landing)?,
+    if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
+        return Err(at(&path)(io::Error::other("it is there and no regular file; remove it")));
     }
+    let landing = match &asset.place {
+        Place::Net(ask) => {
+            let address = Digest::of(format!("{} {}", ask.accept, ask.url.as_str()).as_bytes());
+            let mut landing = Landing::of(host, dir, name.as_str(), address, say).map_err(at(dir))?;
+            match net.save(ask, asset.size, request.max_size, &mut landing, say) {
+                Ok(()) => landing,
+                Err(NetError::Write(why)) => return Err(at(&path)(why)),
+                Err(e) => {
+                    if e.exit() == Exit::NotNow {
+                        landing.leave();
+                    }
+                    return Err(e.into());
+                }
+            }
+        }
+        Place::File(source) => {
+            let mut landing = Landing::in_dir(dir, name.as_str(), say).map_err(at(dir))?;
+            copy(source, request.max_size, &mut landing)?;
+            landing
+        }
+        // Both are made of others, in `fetch`.
+        Place::Image { .. } | Place::Written(_) => return Err(at(&path)(io::ErrorKind::Unsupported.into())),
+    };
     let landed = landing.finish().map_err(at(&path))?;
     if let Some(expected) = asset.digest.filter(|expected| *expected != landed.digest) {
         return Err(FetchError::Digest { from, got: landed.digest, expected });
@@ -339,7 +445,8 @@ fn receive(
 
 /// The size of the regular file at `path` if its digest is `expected`.
 fn holds(path: &Path, expected: &Digest) -> Option<u64> {
-    if !fs::symlink_metadata(path).ok()?.is_file() {
+    // Another user could change what is his after this.
+    if !trust::is_our_file(&fs::symlink_metadata(path).ok()?) {
         return None;
     }
     let (digest, size) = Digest::of_reader(fs::File::open(path).ok()?).ok()?;
@@ -357,7 +464,7 @@ fn copy(source: &Path, cap: Size, landing: &mut Landing) -> Result<(), FetchErro
     if len > cap.0 {
         return Err(FetchError::TooLarge { path: source.to_owned(), cap });
     }
-    landing.begin(Some(len)).map_err(at)?;
+    landing.begin(Some(len), None).map_err(at)?;
     let mut buffer = vec![0; 256 * 1024];
     let mut got = 0;
     loop {
@@ -382,14 +489,16 @@ fn write_record(record: &Path, file: &File, release: &Release, request: &Request
         schema: Origin::SCHEMA,
         source: request.source.spelling().to_owned(),
         version: release.tag.as_ref().map(|tag| tag.as_str().to_owned()),
+        prerelease: release.marked_pre,
         published: release.published,
         asset: file.name.to_string(),
         digest: file.digest,
         time: now.as_secs(),
         proven: Vec::new(),
     };
+    let is_ours = fs::symlink_metadata(record).is_ok_and(|meta| trust::is_our_file(&meta));
     match Origin::read(record) {
-        Ok(Some(old)) if (Origin { time: old.time, ..origin.clone() }) == old => Ok(()),
+        Ok(Some(old)) if is_ours && (Origin { time: old.time, ..origin.clone() }) == old => Ok(()),
         _ => origin.write(record),
     }
 }

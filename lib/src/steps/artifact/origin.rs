@@ -19,7 +19,10 @@ pub struct Origin {
     /// The release's version or tag, when the source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// When the release was published, by its source's word, in seconds since 1970-01-01 UTC.
+    /// True when its publisher marked the release as a pre-release.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prerelease: bool,
+    /// When the release was published, in seconds since 1970-01-01 UTC, when that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<u64>,
     /// The asset's name in the release.
@@ -31,6 +34,12 @@ pub struct Origin {
     /// What was proved of the asset, one statement each, in verify's words; empty until verify saw it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proven: Vec<String>,
+}
+
+// serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Origin {

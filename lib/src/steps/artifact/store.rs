@@ -1,20 +1,21 @@
 //! The store: verified files by content, `<cache>/store/<sha256>/<name>`.
 //!
 //! The path says what the file is; whoever takes a file from it hashes the bytes again. Unverified bytes have no way in:
-//! the only door, [`Store::admit`], takes a [`Proven`], which only the evidence module makes, and hashes what it writes.
+//! the only door, [`Store::admit`], takes a [`Proven`], which only the evidence module makes, and hashes what is there.
 
 use std::ffi::OsStr;
-use std::fs::Permissions;
-use std::io;
+use std::fs::{File, Permissions};
+use std::io::{self, Seek};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::thread;
 
 use fs_err as fs;
 
 use super::evidence::Proven;
 use super::origin::Origin;
 use crate::sys::{Host, durable, intake};
-use crate::words::digest::{Digest, Hashing};
+use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::FileName;
 
@@ -111,7 +112,7 @@ impl Store {
 
     /// Puts a proven file into the store under `name` with `mode`, its origin record beside it, and tells its path.
     ///
-    /// The bytes are hashed while they are written. A file that is there already is hashed too: kept when it is right.
+    /// The bytes that are in the store are hashed before they have their name. A file that is there already is hashed too: kept when it is right.
     pub fn admit(
         &self,
         proven: &mut Proven,
@@ -133,15 +134,20 @@ impl Store {
             fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(io)?;
             return Ok((path, Admitted::Kept));
         }
-        let temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
-        let mut hashing = Hashing::new(temporary);
-        io::copy(proven.bytes().map_err(io)?, &mut hashing).map_err(io)?;
-        let (digest, _, temporary) = hashing.finish();
+        let bytes = proven.bytes().map_err(io)?;
+        let (temporary, digest) = match intake::named(bytes, folder, ".upswap-").map_err(io)? {
+            // The very file that was proven: nobody else could open it until now, and none of it is copied.
+            Some(temporary) => (temporary, on_disk(bytes, mode).map_err(io)?),
+            None => {
+                let mut temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
+                io::copy(bytes, temporary.as_file_mut()).map_err(io)?;
+                let digest = on_disk(temporary.as_file_mut(), mode).map_err(io)?;
+                (temporary.into_temp_path(), digest)
+            }
+        };
         if digest != proven.digest() {
             return Err(StoreError::Changed { path: path.display().to_string() });
         }
-        temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(io)?;
-        temporary.as_file().sync_all().map_err(io)?;
         temporary.persist(&path).map_err(|e| io(e.error))?;
         durable::sync_dir(folder).map_err(io)?;
         Ok((path, if there { Admitted::Replaced } else { Admitted::New }))
@@ -168,6 +174,19 @@ impl Store {
         }
         Ok(Some(Stored { digest, origin: Origin::read(&self.record(&digest))? }))
     }
+}
+
+/// Gives `file` its mode and makes it durable, and meanwhile tells the digest of its bytes.
+fn on_disk(file: &mut File, mode: u32) -> io::Result<Digest> {
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.rewind()?;
+    let synced = file.try_clone()?;
+    thread::scope(|scope| {
+        let sync = thread::Builder::new().name("sync".to_owned()).spawn_scoped(scope, move || synced.sync_all())?;
+        let (digest, _) = Digest::of_reader(&mut *file)?;
+        sync.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs is gone")))?;
+        Ok(digest)
+    })
 }
 
 /// That `folder` belongs to this user and nobody else can write to it.

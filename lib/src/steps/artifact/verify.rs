@@ -280,10 +280,12 @@ fn store(
     say: &Say,
 ) -> Result<Vec<Verified>, VerifyError> {
     let mut kinds: Vec<Kind> = Vec::new();
+    let names: Vec<FileName> = chosen.iter().map(|file| file.name.clone()).collect();
+    let beside: Vec<&OsStr> = names.iter().map(FileName::as_os_str).collect();
     for file in &mut chosen {
         let name = file.name.as_os_str().to_string_lossy().into_owned();
         let bytes = file.proven.bytes().map_err(|source| VerifyError::Read { path: name.clone(), source })?;
-        kinds.push(machine::fits(host, target, &name, bytes)?);
+        kinds.push(machine::fits(host, target, &name, &beside, bytes, say)?);
     }
     let store = Store::of(host);
     let mut verified: Vec<Verified> = Vec::new();
@@ -331,8 +333,9 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
         schema: Origin::SCHEMA,
         source: if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() },
         version: None,
-        asset: name.to_string_lossy().into_owned(),
+        prerelease: false,
         published: None,
+        asset: name.to_string_lossy().into_owned(),
         digest: verdict.digest,
         time: time(),
         proven: Vec::new(),

@@ -266,6 +266,7 @@ mod tests {
             schema: 1,
             source: "gh:o/r".into(),
             version: Some(version.into()),
+            prerelease: false,
             published: None,
             asset: "a".into(),
             digest: Digest::of(b"a"),

@@ -46,6 +46,8 @@ pub enum NetError {
         url: Url,
         /// The HTTP status: 401 or 403.
         status: u16,
+        /// What it wants to see, its `WWW-Authenticate:` headers.
+        wants: Vec<String>,
     },
     /// Too many requests, by the server's own count.
     #[error("{url}: rate limit reached; try again {}{hint}", when(*.until))]
@@ -83,6 +85,17 @@ pub enum NetError {
         /// Why.
         why: String,
     },
+    /// Nothing listens at that address.
+    #[error("{url}: no connection: {} refuses it; is the address right, is the server up, is the network?", whom(by.as_deref()))]
+    Refused {
+        /// Where we asked.
+        url: Url,
+        /// The proxy in between, `HOST:PORT`.
+        by: Option<String>,
+    },
+    /// A host that the policy does not name.
+    #[error("{0}: the host '{host}' is not among those that may be asked; refused", host = .0.host())]
+    Host(Url),
     /// Nothing came for too long.
     #[error("{url}: gave up: {what}")]
     Timeout {
@@ -162,7 +175,7 @@ pub enum NetError {
         /// The variables that name it.
         variable: &'static str,
         /// Why.
-        why: &'static str,
+        why: String,
     },
     /// The file of `--cacert` can't be used.
     #[error("{path}: no certificate could be read: {why}", path = .path.display())]
@@ -192,6 +205,10 @@ fn when(until: Option<SystemTime>) -> String {
     }
 }
 
+fn whom(proxy: Option<&str>) -> String {
+    proxy.map_or("it".to_owned(), |proxy| format!("the proxy {proxy}"))
+}
+
 fn of_expected(bytes: Option<u64>) -> String {
     bytes.map(|bytes| format!(" of {bytes}")).unwrap_or_default()
 }
@@ -202,8 +219,12 @@ impl NetError {
         let backoff = Duration::from_millis(500) * 2u32.saturating_pow(tries.min(6));
         match self {
             Self::Busy { until: Some(until), .. } | Self::RateLimited { until: Some(until), .. } => {
-                Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+                let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+                // Whole milliseconds, for people.
+                Some(Duration::from_millis(left.as_millis().try_into().unwrap_or(u64::MAX)))
             }
+            // A server that starts anew is back soon; an address that is wrong never is.
+            Self::Refused { .. } => (tries == 0).then_some(backoff),
             Self::Busy { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Cut { .. } => Some(backoff),
             _ => None,
         }
@@ -213,11 +234,12 @@ impl NetError {
 impl Coded for NetError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NotFound(_) => Exit::No,
+            Self::NotFound(_) | Self::Host(_) => Exit::No,
             Self::Url(_) | Self::PlainHttp(_) | Self::BadHeader(_) => Exit::Usage,
             Self::RateLimited { .. }
             | Self::Busy { .. }
             | Self::Unreachable { .. }
+            | Self::Refused { .. }
             | Self::Timeout { .. }
             | Self::Deadline { .. }
             | Self::Cut { .. } => Exit::NotNow,

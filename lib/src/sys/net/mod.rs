@@ -3,37 +3,44 @@
 //! Knows addresses and bytes; knows no release. ureq's own redirects, proxies and retries are switched off, because each
 //! hop is looked at here: never from https to http, and no secret to another origin.
 
+mod answer;
 mod error;
+mod page;
 mod proxy;
+mod save;
 mod surplus;
+mod tls;
 pub mod url;
 
+use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use fs_err as fs;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::{HeaderName, HeaderValue, Response, header};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
-use ureq::{Agent, Body, Proxy, Timeout};
+use ureq::{Agent, Body, Timeout};
 
+pub use answer::moment;
 pub use error::NetError;
-use proxy::Proxies;
+pub use page::Page;
+use proxy::{Proxies, Via};
 use surplus::Surplus;
 use url::Url;
 
-use super::landing::Landing;
 use super::say::Say;
 use crate::words::size::Size;
 
 /// How many redirects are followed; release servers need one or two.
 const REDIRECTS: u32 = 5;
-/// The longest wait that a server's Retry-After can ask for.
+/// All the waiting of one run, for what a server asks for with Retry-After and for the pauses between tries.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What to say of a name that nobody knows.
+const NO_ADDRESS: &str = "its name has no address; is it right, and is the network up?";
 /// The most header bytes of an answer.
 const HEADERS_MAX: usize = 64 * 1024;
 
@@ -61,6 +68,11 @@ pub struct Policy {
     pub total: Duration,
     /// How often a failed request is tried again.
     pub retries: u32,
+    /// The time for all waits between tries; a server that wants more of it is not waited for.
+    pub patience: Duration,
+    /// The only hosts to ask, redirects included: a name (`api.github.com`), or with a dot in front all names below it
+    /// (`.githubusercontent.com`). Any host when absent.
+    pub hosts: Option<Vec<String>>,
 }
 
 impl Default for Policy {
@@ -72,6 +84,8 @@ impl Default for Policy {
             stall: Duration::from_secs(30),
             total: Duration::from_secs(1800),
             retries: 3,
+            patience: PATIENCE,
+            hosts: None,
         }
     }
 }
@@ -82,6 +96,16 @@ impl Policy {
     pub fn within(total: Duration) -> Self {
         let usual = Self::default();
         Self { connect: usual.connect.min(total), stall: usual.stall.min(total), total, ..usual }
+    }
+
+    /// True when `url` is of a host that may be asked.
+    fn admits(&self, url: &Url) -> bool {
+        let covers = |allowed: &String| {
+            let allowed = allowed.to_ascii_lowercase();
+            let host = url.host().trim_end_matches('.');
+            host == allowed || (allowed.starts_with('.') && allowed.len() > 1 && host.ends_with(&allowed))
+        };
+        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(covers))
     }
 }
 
@@ -132,13 +156,20 @@ pub struct Net {
     surplus: Surplus,
     policy: Policy,
     deadline: Instant,
+    waited: Cell<Duration>,
 }
 
 /// A body that is about to be read, and where it came from after redirects.
 struct Answer {
     url: Url,
-    proxied: bool,
+    via: Option<Via>,
     response: Response<Body>,
+}
+
+/// Where one request led.
+enum Hop {
+    Content(Answer),
+    Redirect(Url),
 }
 
 impl Net {
@@ -147,7 +178,7 @@ impl Net {
         // Fails only when a provider is there already, which is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let roots = match &policy.cacert {
-            Some(path) => RootCerts::new_with_certs(&certificates(path)?),
+            Some(path) => RootCerts::new_with_certs(&tls::certificates(path)?),
             None => RootCerts::PlatformVerifier,
         };
         let config = Agent::config_builder()
@@ -171,153 +202,100 @@ impl Net {
         let connector = ().chain(DefaultConnector::new()).chain(surplus.clone());
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
         let deadline = Instant::now() + policy.total;
-        Ok(Self { agent, proxies: Proxies::from_env(), surplus, policy, deadline })
+        Ok(Self { agent, proxies: Proxies::from_env(), surplus, policy, deadline, waited: Cell::default() })
+    }
+
+    /// The policy it is used under.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// When the time for everything is up.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// A small document, whole and in memory, at most `cap` bytes.
     pub fn document(&self, ask: &Ask, cap: Size, say: &Say) -> Result<Vec<u8>, NetError> {
-        self.retried(say, || {
-            let Answer { url, response, .. } = self.get(ask, say)?;
-            let mut bytes = Vec::new();
-            let reader = response.into_body().into_reader();
-            let read = reader.take(cap.0.saturating_add(1)).read_to_end(&mut bytes);
-            read.map_err(|e| self.broken(&url, bytes.len() as u64, None, e))?;
-            if bytes.len() as u64 > cap.0 {
-                return Err(NetError::TooLarge { url, cap });
-            }
-            Ok(bytes)
-        })
+        Ok(self.page(ask, cap, say)?.bytes)
     }
 
-    /// Puts a whole file into `landing`, at most `cap` bytes, and of just `size` bytes when that is known from elsewhere.
-    ///
-    /// A body that is cut, longer than announced, of unknown length, or a web page is never taken for the file.
-    pub fn save(
-        &self,
-        ask: &Ask,
-        size: Option<u64>,
-        cap: Size,
-        landing: &mut Landing,
-        say: &Say,
-    ) -> Result<(), NetError> {
-        self.retried(say, || {
-            let saved = self.save_once(ask, size, cap, landing, say);
-            landing.hide();
-            saved
-        })
-    }
-
-    fn save_once(
-        &self,
-        ask: &Ask,
-        size: Option<u64>,
-        cap: Size,
-        landing: &mut Landing,
-        say: &Say,
-    ) -> Result<(), NetError> {
-        let Answer { url, proxied, response } = self.get(ask, say)?;
-        if is_page(response.headers(), &ask.url) {
-            return Err(NetError::Page(url));
-        }
-        let length = content_length(response.headers());
-        let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-        match (length, size) {
-            (Some(got), Some(expected)) if got != expected => {
-                return Err(NetError::WrongSize { url, got, expected });
-            }
-            (None, None) if !chunked => return Err(NetError::Unsized(url)),
-            _ => {}
-        }
-        let announced = length.or(size);
-        if announced.is_some_and(|bytes| bytes > cap.0) {
-            return Err(NetError::TooLarge { url, cap });
-        }
-        landing.begin(announced).map_err(NetError::Write)?;
-        let got = self.pour(&url, response, announced, cap, landing)?;
-        match announced {
-            Some(expected) if got < expected => Err(NetError::Cut { url, got, expected: Some(expected) }),
-            Some(expected) if got > expected => Err(NetError::WrongSize { url, got, expected }),
-            // Behind a proxy the connection below TLS is watched too, and its last bytes are TLS's own.
-            _ if self.surplus.take() && length.is_some() && !proxied => Err(NetError::Surplus(url)),
-            _ => Ok(()),
-        }
-    }
-
-    fn pour(
-        &self,
-        url: &Url,
-        response: Response<Body>,
-        announced: Option<u64>,
-        cap: Size,
-        landing: &mut Landing,
-    ) -> Result<u64, NetError> {
-        let mut reader = response.into_body().into_reader();
-        let mut buffer = vec![0; 64 * 1024];
-        let mut got: u64 = 0;
-        loop {
-            let n = match reader.read(&mut buffer) {
-                Ok(0) => return Ok(got),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(self.broken(url, got, announced, e)),
-            };
-            got += n as u64;
-            if got > cap.0 {
-                return Err(NetError::TooLarge { url: url.clone(), cap });
-            }
-            landing.write(buffer.get(..n).unwrap_or_default()).map_err(NetError::Write)?;
-        }
-    }
-
-    /// Follows redirects to an answer with content.
-    fn get(&self, ask: &Ask, say: &Say) -> Result<Answer, NetError> {
+    /// Follows redirects to an answer with content. With the validator of a part and its length the rest is asked for: the
+    /// answer is then 206 or 416, or 200 where the server has another state of the file or can't serve parts.
+    fn get(&self, ask: &Ask, rest: Option<(&str, u64)>, say: &Say) -> Result<Answer, NetError> {
         let mut url = ask.url.clone();
-        if !url.is_secure() && self.policy.plain_http == PlainHttp::Refused {
-            return Err(NetError::PlainHttp(url));
-        }
         for _ in 0..=REDIRECTS {
-            say.detail(format_args!("GET {url}"));
-            let proxy = self.proxy(&url)?;
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(NetError::Deadline { url, total: self.policy.total });
-            }
-            let proxied = proxy.is_some();
-            let mut request = self.agent.get(url.as_str()).header(header::ACCEPT, ask.accept);
-            if url.same_origin(&ask.url) {
-                for Header { name, value } in &ask.headers {
-                    request = request.header(name, value);
-                }
-            }
-            let request = request.header(header::CONNECTION, "close");
-            let request = request.config().proxy(proxy).timeout_global(Some(left)).build();
-            self.surplus.take();
-            let response = request.call().map_err(|e| self.failed(&url, e))?;
-            let status = response.status().as_u16();
-            match (status, response.headers().get(header::LOCATION)) {
-                (301 | 302 | 303 | 307 | 308, Some(location)) => {
-                    let location = String::from_utf8_lossy(location.as_bytes());
-                    let to = url.join(&location).map_err(|why| NetError::Redirect { from: url.clone(), why })?;
-                    if url.is_secure() && !to.is_secure() {
-                        return Err(NetError::Downgrade { from: url, to });
-                    }
-                    url = to;
-                }
-                (200, _) => return Ok(Answer { url, proxied, response }),
-                _ => return Err(refusal(url, status, response.headers())),
+            match self.hop(ask, url, rest, say)? {
+                Hop::Content(answer) => return Ok(answer),
+                Hop::Redirect(to) => url = to,
             }
         }
         Err(NetError::Redirects(ask.url.clone()))
     }
 
-    fn proxy(&self, url: &Url) -> Result<Option<Proxy>, NetError> {
-        let Some(proxy) = self.proxies.of(url) else { return Ok(None) };
-        let variable = if url.is_secure() { "https_proxy or all_proxy" } else { "http_proxy or all_proxy" };
-        let bad = |why| NetError::Proxy { url: url.clone(), variable, why };
-        if proxy.starts_with("socks") {
-            return Err(bad("SOCKS is not spoken here; name an http:// proxy"));
+    /// Asks at `url`, the address of `ask` or where that has sent us.
+    fn hop(&self, ask: &Ask, url: Url, rest: Option<(&str, u64)>, say: &Say) -> Result<Hop, NetError> {
+        if !ask.url.is_secure() && self.policy.plain_http == PlainHttp::Refused {
+            return Err(NetError::PlainHttp(ask.url.clone()));
         }
-        Proxy::new(proxy).map(Some).map_err(|_| bad("it is not an address such as http://HOST:PORT"))
+        if !self.policy.admits(&url) {
+            return Err(NetError::Host(url));
+        }
+        let via = self.proxies.via(&url)?;
+        match &via {
+            Some(via) => say.detail(format_args!("GET {url} by the proxy {via}")),
+            None => say.detail(format_args!("GET {url}")),
+        }
+        let response = self.call(ask, &url, rest, via.as_ref())?;
+        let status = response.status().as_u16();
+        match (status, response.headers().get(header::LOCATION)) {
+            (301 | 302 | 303 | 307 | 308, Some(location)) => {
+                let location = String::from_utf8_lossy(location.as_bytes());
+                let to = url.join(&location).map_err(|why| NetError::Redirect { from: url.clone(), why })?;
+                if url.is_secure() && !to.is_secure() {
+                    return Err(NetError::Downgrade { from: url, to });
+                }
+                Ok(Hop::Redirect(to))
+            }
+            (200, _) => Ok(Hop::Content(Answer { url, via, response })),
+            (206 | 416, _) if rest.is_some() => Ok(Hop::Content(Answer { url, via, response })),
+            (407, _) if via.is_some() => Err(proxy::refused(url, status)),
+            _ => Err(answer::refusal(url, status, response.headers())),
+        }
+    }
+
+    /// One request, to `url` itself or to the proxy in front of it.
+    fn call(
+        &self,
+        ask: &Ask,
+        url: &Url,
+        rest: Option<(&str, u64)>,
+        via: Option<&Via>,
+    ) -> Result<Response<Body>, NetError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(NetError::Deadline { url: url.clone(), total: self.policy.total });
+        }
+        let asked = match via {
+            Some(via) => via.request(&self.agent, url)?,
+            None => self.agent.get(url.as_str()),
+        };
+        let mut request = asked.header(header::ACCEPT, ask.accept).header(header::CONNECTION, "close");
+        if let Some((validator, from)) = rest {
+            request = request.header(header::RANGE, format!("bytes={from}-")).header(header::IF_RANGE, validator);
+        }
+        if url.same_origin(&ask.url) {
+            for Header { name, value } in &ask.headers {
+                request = request.header(name, value);
+            }
+        }
+        let proxy = via.and_then(Via::tunnel).cloned();
+        let request = request.config().proxy(proxy).timeout_global(Some(left)).build();
+        self.surplus.take();
+        self.surplus.asks_a_proxy(via.is_some_and(|via| via.tunnel().is_none()));
+        request.call().map_err(|e| self.failed(url, via, e))
     }
 
     /// Tries `once`, and again after a pause where that can help and the time allows.
@@ -330,7 +308,7 @@ impl Net {
             };
             let left = self.deadline.saturating_duration_since(Instant::now());
             match error.pause(tries) {
-                Some(pause) if tries < self.policy.retries && pause <= PATIENCE && pause < left => {
+                Some(pause) if tries < self.policy.retries && pause < left && self.waits(pause) => {
                     tries += 1;
                     let again = humantime::format_duration(pause);
                     say.note(format_args!("{error}; try {tries} of {} in {again}", self.policy.retries));
@@ -341,25 +319,39 @@ impl Net {
         }
     }
 
+    /// True when there is patience left for this pause, which is then used up.
+    fn waits(&self, pause: Duration) -> bool {
+        let waited = self.waited.get().saturating_add(pause);
+        let is_short = waited <= self.policy.patience;
+        if is_short {
+            self.waited.set(waited);
+        }
+        is_short
+    }
+
     /// Why a body broke off.
     fn broken(&self, url: &Url, got: u64, expected: Option<u64>, error: io::Error) -> NetError {
         match ureq::Error::from(error) {
             ureq::Error::Io(e) if e.kind() != io::ErrorKind::InvalidData => {
                 NetError::Cut { url: url.clone(), got, expected }
             }
-            other => self.failed(url, other),
+            other => self.failed(url, None, other),
         }
     }
 
     /// Why there was no answer, from ureq's words to ours. ureq's own text can hold addresses, and so is used nowhere.
-    fn failed(&self, url: &Url, error: ureq::Error) -> NetError {
+    fn failed(&self, url: &Url, via: Option<&Via>, error: ureq::Error) -> NetError {
         let url = url.clone();
         let policy = &self.policy;
         let after = |what: &str, time: Duration| format!("{what} within {}", humantime::format_duration(time));
+        let unreachable = |url, why: &str| {
+            let by = via.map(|via| format!("the proxy {via}: ")).unwrap_or_default();
+            NetError::Unreachable { url, why: format!("{by}{why}") }
+        };
         match error {
             ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => NetError::Deadline { url, total: policy.total },
             ureq::Error::Timeout(Timeout::Resolve) => {
-                NetError::Timeout { url, what: after("no address", policy.connect) }
+                NetError::Timeout { url, what: after("no address of its name", policy.connect) }
             }
             ureq::Error::Timeout(Timeout::Connect) => {
                 NetError::Timeout { url, what: after("no connection", policy.connect) }
@@ -368,19 +360,29 @@ impl Net {
                 NetError::Timeout { url, what: after("no answer", policy.stall) }
             }
             ureq::Error::Timeout(_) => NetError::Timeout { url, what: after("no byte came or went", policy.stall) },
-            ureq::Error::HostNotFound => NetError::Unreachable { url, why: "the host's name has no address".into() },
-            ureq::Error::ConnectionFailed => NetError::Unreachable { url, why: "no address answers".into() },
-            ureq::Error::Rustls(e) => NetError::Tls { url, why: tls(&e) },
+            ureq::Error::HostNotFound => unreachable(url, NO_ADDRESS),
+            ureq::Error::ConnectionFailed => unreachable(url, "no address answers; is the network up?"),
+            ureq::Error::Rustls(e) => NetError::Tls { url, why: tls::refusal(&e) },
             ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(e) => NetError::Tls { url, why: tls(e) },
-                None => NetError::Unreachable { url, why: e.to_string() },
+                Some(e) => NetError::Tls { url, why: tls::refusal(e) },
+                None if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    NetError::Refused { url, by: via.map(ToString::to_string) }
+                }
+                None => match e.kind() {
+                    io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::AddrNotAvailable => unreachable(url, &format!("{e}; is the network up?")),
+                    // The words of std::net, which has no kind for it.
+                    _ if e.to_string().starts_with("failed to lookup address") => unreachable(url, NO_ADDRESS),
+                    _ => unreachable(url, &e.to_string()),
+                },
             },
             ureq::Error::Tls(why) => NetError::Tls { url, why: why.to_owned() },
-            ureq::Error::ConnectProxyFailed(_) => NetError::Proxy {
-                url,
-                variable: "https_proxy, http_proxy or all_proxy",
-                why: "it refuses to connect us",
-            },
+            ureq::Error::ConnectProxyFailed(reason) => {
+                // Of ureq's text only the number of the status.
+                let number = reason.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 3);
+                proxy::refused(url, number.and_then(|digits| digits.parse().ok()).unwrap_or_default())
+            }
             ureq::Error::LargeResponseHeader(..) => {
                 NetError::Protocol { url, why: "its headers are larger than 64 KiB".into() }
             }
@@ -390,88 +392,5 @@ impl Net {
     }
 }
 
-/// What a status other than 200 means.
-fn refusal(url: Url, status: u16, headers: &HeaderMap) -> NetError {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let retry_after = text("retry-after").and_then(moment);
-    let used_up = text("x-ratelimit-remaining") == Some("0");
-    match status {
-        404 | 410 => NetError::NotFound(url),
-        429 => NetError::RateLimited { url, until: retry_after.or_else(|| reset(text("x-ratelimit-reset"))), hint: "" },
-        403 if used_up || retry_after.is_some() => {
-            NetError::RateLimited { url, until: retry_after.or_else(|| reset(text("x-ratelimit-reset"))), hint: "" }
-        }
-        401 | 403 | 407 => NetError::Denied { url, status },
-        408 | 500..=599 => NetError::Busy { url, status, until: retry_after },
-        _ => NetError::Status { url, status },
-    }
-}
-
-/// `x-ratelimit-reset`: seconds since 1970-01-01 UTC.
-fn reset(text: Option<&str>) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(text?.parse().ok()?))
-}
-
-/// `Retry-After`: seconds from now, or a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, sections 10.2.3 and 5.6.7).
-fn moment(text: &str) -> Option<SystemTime> {
-    if let Ok(seconds) = text.parse() {
-        return SystemTime::now().checked_add(Duration::from_secs(seconds));
-    }
-    let mut parts = text.split(' ').skip(1);
-    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)? + 1;
-    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return None;
-    }
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// True for a web page where no web page was asked for.
-fn is_page(headers: &HeaderMap, asked: &Url) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let name = Path::new(asked.file_name()).extension();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/html") && !name.is_some_and(|e| e == "html" || e == "htm")
-}
-
-/// What is wrong with the server's certificate, and what to do.
-fn tls(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Bad;
-    let rustls::Error::InvalidCertificate(bad) = error else {
-        let text = error.to_string();
-        return if text.contains("No CA certificates") {
-            "this host has no CA certificates; install the package ca-certificates, or name a file with --cacert".into()
-        } else {
-            text
-        };
-    };
-    match bad {
-        Bad::UnknownIssuer => {
-            "its certificate is signed by nobody trusted here; name its CA with --cacert if it is your own".into()
-        }
-        Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            let now = humantime::format_rfc3339_seconds(SystemTime::now());
-            format!("its certificate is not valid at this host's time, {now}; is the clock right?")
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "its certificate is for another name".into(),
-        other => format!("its certificate is refused: {other}"),
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, NetError> {
-    let failed = |why: String| NetError::CaCert { path: path.to_owned(), why };
-    let pem = fs::read(path).map_err(|e| failed(e.kind().to_string()))?;
-    let mut found = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(_) => return Err(failed("it is not PEM".into())),
-        }
-    }
-    if found.is_empty() { Err(failed("there is none in it".into())) } else { Ok(found) }
-}
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,19 @@
 //! Proxies from the environment, per scheme, as curl(1) reads them.
+//!
+//! https goes through a tunnel (CONNECT), which ureq makes. Plain http is asked of the proxy itself with the whole address
+//! (RFC 9112, section 3.2.2), because common proxies allow no tunnel to port 80; ureq would make one, so the request is
+//! addressed to the proxy here.
 
 use std::env;
+use std::fmt;
 use std::net::IpAddr;
 
+use ureq::http::uri::{Authority, Builder, Uri};
+use ureq::http::{HeaderValue, header};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Proxy, ProxyProtocol, RequestBuilder};
+
+use super::NetError;
 use super::url::Url;
 
 /// Which proxy serves which address.
@@ -13,37 +24,123 @@ pub struct Proxies {
     except: Vec<String>,
 }
 
+/// The proxy on the way to an address. Shown as `HOST:PORT`, never with its password.
+pub struct Via {
+    proxy: Proxy,
+    tunnels: bool,
+}
+
 impl Proxies {
     /// Reads `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower case first and then in upper case.
     ///
-    /// `HTTP_PROXY` is passed over where `REQUEST_METHOD` is set: a web server's client could set it there (CVE-2016-5385).
+    /// `HTTP_PROXY` is not read: in a CGI program a web server's client could have set it (CVE-2016-5385).
     #[must_use]
     pub fn from_env() -> Self {
-        let get = |name: &str| {
-            let value = env::var(name).or_else(|_| env::var(name.to_uppercase())).ok()?;
-            Some(value.trim().to_owned()).filter(|value| !value.is_empty())
-        };
+        Self::from(|name| env::var(name).ok())
+    }
+
+    fn from(var: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let get = |name: &str| set(name).or_else(|| set(&name.to_uppercase()));
         let all = get("all_proxy");
-        let http =
-            if env::var_os("REQUEST_METHOD").is_some() { env::var("http_proxy").ok() } else { get("http_proxy") };
-        Self::new(http.or_else(|| all.clone()), get("https_proxy").or(all), &get("no_proxy").unwrap_or_default())
+        let http = set("http_proxy").or_else(|| all.clone());
+        Self::new(http, get("https_proxy").or(all), &get("no_proxy").unwrap_or_default())
     }
 
     fn new(http: Option<String>, https: Option<String>, except: &str) -> Self {
-        let except = except.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
+        let except = except.split([',', ' ', '\t']).map(str::to_ascii_lowercase);
         Self { http, https, except: except.filter(|entry| !entry.is_empty()).collect() }
     }
 
-    /// The proxy for `url`; `None` for a direct connection. It may hold a password.
-    #[must_use]
-    pub fn of(&self, url: &Url) -> Option<&str> {
+    /// The proxy for `url`; `None` for a direct connection.
+    pub fn via(&self, url: &Url) -> Result<Option<Via>, NetError> {
+        let Some(address) = self.of(url) else { return Ok(None) };
+        if address.starts_with("socks") {
+            return Err(bad(url, "SOCKS is not spoken here; name an http:// proxy"));
+        }
+        let no_address = || bad(url, "it is not an address such as http://HOST:PORT");
+        let proxy = Proxy::new(address).map_err(|_| no_address())?;
+        let has_a_port = |authority: &Authority| authority.port_u16().is_some();
+        let is_written =
+            |authority: &Authority| authority.as_str().rsplit('@').next().is_some_and(|a| a != authority.host());
+        if proxy.host().is_empty() || proxy.uri().authority().is_some_and(|a| is_written(a) && !has_a_port(a)) {
+            return Err(no_address());
+        }
+        Ok(Some(Via { proxy, tunnels: url.is_secure() }))
+    }
+
+    /// The address of the proxy for `url`. It may hold a password.
+    fn of(&self, url: &Url) -> Option<&str> {
         let proxy = if url.is_secure() { &self.https } else { &self.http };
         proxy.as_deref().filter(|_| !self.except.iter().any(|entry| covers(entry, url)))
     }
 }
 
-/// True when an entry of `no_proxy` covers `url`: `*`, a host or domain with or without a leading dot, an address,
-/// a network (`10.0.0.0/8`), each with or without a port.
+impl Via {
+    /// The proxy to make a tunnel through, when that is the way.
+    pub fn tunnel(&self) -> Option<&Proxy> {
+        Some(&self.proxy).filter(|_| self.tunnels)
+    }
+
+    /// The request for `url`, to be sent on this way.
+    pub fn request(&self, agent: &Agent, url: &Url) -> Result<RequestBuilder<WithoutBody>, NetError> {
+        if self.tunnels {
+            return Ok(agent.get(url.as_str()));
+        }
+        let scheme = if self.proxy.protocol() == ProxyProtocol::Https { "https" } else { "http" };
+        // The transport takes the slash off.
+        let path = format!("/{}", url.as_str());
+        let to = Builder::new().scheme(scheme).authority(self.to_string()).path_and_query(path).build();
+        let to: Uri = to.map_err(|_| bad(url, "it can't be asked for this address"))?;
+        let mut request = agent.get(to).header(header::HOST, url.authority());
+        if let Some(user) = self.proxy.username() {
+            let pair = format!("{user}:{}", self.proxy.password().unwrap_or_default());
+            let value = HeaderValue::try_from(format!("Basic {}", base64(pair.as_bytes())));
+            let mut value = value.map_err(|_| bad(url, "its user name or password can't be sent"))?;
+            value.set_sensitive(true);
+            request = request.header(header::PROXY_AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.proxy.host(), self.proxy.port())
+    }
+}
+
+/// What it means that the proxy itself answers `status`, 0 when it gave none.
+pub fn refused(url: Url, status: u16) -> NetError {
+    match status {
+        407 => bad(&url, "it wants a user name and a password (407); write http://USER:PASSWORD@HOST:PORT"),
+        0 => bad(&url, "it gave no proper answer"),
+        500..=599 => NetError::Busy { url, status, until: None },
+        _ => bad(&url, &format!("it refuses to connect us ({status}); is it allowed to go there?")),
+    }
+}
+
+fn bad(url: &Url, why: &str) -> NetError {
+    let variable = if url.is_secure() { "https_proxy or all_proxy" } else { "http_proxy or all_proxy" };
+    NetError::Proxy { url: url.clone(), variable, why: why.to_owned() }
+}
+
+/// Base64 (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number = (0..3).fold(0_u32, |number, n| number << 8 | u32::from(three.get(n).copied().unwrap_or_default()));
+        for n in 0..4 {
+            let digit = DIGITS.get((number >> (18 - 6 * n) & 63) as usize).copied().unwrap_or(b'=');
+            text.push(if n <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+/// True when an entry of `no_proxy` covers `url`: `*`, a host or domain with or without a leading dot, an address or
+/// a network (`10.0.0.0/8`). Beyond what curl reads, each may have a port, and a domain a `*.` in front.
 fn covers(entry: &str, url: &Url) -> bool {
     if entry == "*" {
         return true;
@@ -51,7 +148,7 @@ fn covers(entry: &str, url: &Url) -> bool {
     let host = url.host().trim_start_matches('[').trim_end_matches(']');
     let address: Option<IpAddr> = host.parse().ok();
     if let (Some((network, bits)), Some(address)) = (entry.split_once('/'), address) {
-        let (network, bits) = (network.parse(), bits.parse());
+        let (network, bits) = (network.trim_matches(['[', ']']).parse(), bits.parse());
         return matches!((network, bits), (Ok(network), Ok(bits)) if in_network(address, network, bits));
     }
     let entry = match entry.rsplit_once(':') {
@@ -63,11 +160,15 @@ fn covers(entry: &str, url: &Url) -> bool {
         }
         _ => entry,
     };
-    let entry = entry.trim_start_matches("*.").trim_start_matches('.').trim_matches(['[', ']']);
-    if let (Some(address), Ok(entry)) = (address, entry.parse::<IpAddr>()) {
-        return address == entry;
+    let entry = entry.trim_matches(['[', ']']);
+    if let Some(address) = address {
+        return entry.parse() == Ok(address);
     }
-    host == entry || host.strip_suffix(entry).is_some_and(|sub| sub.ends_with('.') && !entry.is_empty())
+    // A dot at the end makes a name absolute, and says nothing else here.
+    let (host, entry) = (host.trim_end_matches('.'), entry.strip_suffix('.').unwrap_or(entry));
+    let entry = entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry);
+    let entry = entry.strip_prefix('.').unwrap_or(entry);
+    !entry.is_empty() && (host == entry || host.strip_suffix(entry).is_some_and(|sub| sub.ends_with('.')))
 }
 
 fn in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
@@ -99,6 +200,56 @@ mod tests {
     }
 
     #[test]
+    fn lower_case_wins_and_http_has_no_upper_case() {
+        for (vars, http, https) in [
+            (&[][..], None, None),
+            (&[("http_proxy", "a")], Some("a"), None),
+            (&[("HTTP_PROXY", "a")], None, None),
+            (&[("https_proxy", "a"), ("HTTPS_PROXY", "b")], None, Some("a")),
+            (&[("HTTPS_PROXY", "b")], None, Some("b")),
+            (&[("https_proxy", ""), ("HTTPS_PROXY", "b")], None, Some("b")),
+            (&[("all_proxy", "c")], Some("c"), Some("c")),
+            (&[("ALL_PROXY", "c"), ("http_proxy", "a")], Some("a"), Some("c")),
+            (&[("ALL_PROXY", "c"), ("HTTP_PROXY", "a")], Some("c"), Some("c")),
+            (&[("all_proxy", "c"), ("no_proxy", "h")], None, None),
+            (&[("all_proxy", "c"), ("NO_PROXY", "h")], None, None),
+            (&[("all_proxy", "c"), ("no_proxy", "x"), ("NO_PROXY", "h")], Some("c"), Some("c")),
+        ] {
+            let var = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            let proxies = Proxies::from(var);
+            assert_eq!(proxies.of(&Url::parse("http://h/").unwrap()), http, "{vars:?}");
+            assert_eq!(proxies.of(&Url::parse("https://h/").unwrap()), https, "{vars:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        for (address, shown) in [
+            ("http://me:SECRET@p.test:8888/", "p.test:8888"),
+            ("p.test", "p.test:80"),
+            ("me:SECRET@p.test:1", "p.test:1"),
+            ("https://p.test", "p.test:443"),
+            ("http://[::1]:8888", "[::1]:8888"),
+        ] {
+            let proxies = Proxies::new(Some(address.into()), None, "");
+            assert_eq!(proxies.via(&Url::parse("http://h/").unwrap()).unwrap().unwrap().to_string(), shown);
+        }
+        for wrong in ["socks5://me:SECRET@p", "ftp://me:SECRET@p", "http://me:SECRET@", "://"] {
+            let proxies = Proxies::new(Some(wrong.into()), None, "");
+            let error = proxies.via(&Url::parse("http://h/").unwrap()).err().unwrap().to_string();
+            assert!(error.contains("http_proxy") && !error.contains("SECRET"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn base64_is_the_rfcs() {
+        for (text, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(text.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
+    }
+
+    #[test]
     fn no_proxy_is_read_as_people_write_it() {
         for (except, url) in [
             ("*", "http://h/"),
@@ -115,6 +266,14 @@ mod tests {
             ("[::1]:80", "http://[::1]/"),
             ("fd00::/8", "http://[fd12::1]/"),
             ("0.0.0.0/0", "http://1.2.3.4/"),
+            ("a b\tc", "http://c/"),
+            (",,h,,", "http://h/"),
+            ("example.com.", "https://a.example.com/"),
+            ("example.com", "https://a.example.com./"),
+            ("x,*", "http://h/"),
+            ("192.168.0.0/31", "http://192.168.0.1/"),
+            ("10.0.0.1/32", "http://10.0.0.1/"),
+            ("fe80::1", "http://[fe80:0::1]/"),
         ] {
             assert!(!proxied(except, url), "{except} covers {url}");
         }
@@ -125,6 +284,16 @@ mod tests {
             ("h:8080", "http://h/"),
             ("a.example.com", "http://example.com/"),
             (".", "http://h/"),
+            ("192.168.0.0/31", "http://192.168.0.2/"),
+            ("10.0.0.0/-1", "http://10.0.0.0/"),
+            ("10.0.0.0/8", "http://10.example.com/"),
+            ("0.1", "http://10.0.0.1/"),
+            (".0.0.1", "http://10.0.0.1/"),
+            ("example.com", "http://example.com.evil.test/"),
+            ("..example.com", "http://a.example.com/"),
+            ("*ample.com", "http://example.com/"),
+            ("fd00::/8", "http://[fe80::1]/"),
+            ("::1", "http://[::2]/"),
             ("10.0.0.0/99", "http://10.0.0.1/"),
         ] {
             assert!(proxied(except, url), "{except} does not cover {url}");

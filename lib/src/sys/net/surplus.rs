@@ -1,5 +1,7 @@
 //! Bytes behind the end of a body: a server that sends more than its Content-Length said has sent another file than it meant.
 //!
+//! The same transport writes the first line of a request to a proxy: ureq knows no address in it but a path.
+//!
 //! HTTP ends a body at its Content-Length, and ureq drops the rest unseen. Each request asks for `Connection: close`, so
 //! after the body nothing may follow but the end of the connection; this transport looks once more when it is closed.
 
@@ -15,12 +17,20 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Notes whether any connection closed with bytes left over.
 #[derive(Clone, Debug, Default)]
-pub struct Surplus(Arc<AtomicBool>);
+pub struct Surplus {
+    seen: Arc<AtomicBool>,
+    absolute: Arc<AtomicBool>,
+}
 
 impl Surplus {
     /// True when bytes were left since the last call.
     pub fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+        self.seen.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the path of the next request is a slash and a whole address, to be sent without that slash.
+    pub fn asks_a_proxy(&self, does: bool) {
+        self.absolute.store(does, Ordering::Relaxed);
     }
 }
 
@@ -44,6 +54,13 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        const LINE: &[u8] = b"GET /http://";
+        let output = self.inner.buffers().output();
+        let asks = output.get(..amount).is_some_and(|output| output.starts_with(LINE));
+        if asks && self.surplus.absolute.swap(false, Ordering::Relaxed) {
+            output.copy_within(5..amount, 4);
+            return self.inner.transmit_output(amount - 1, timeout);
+        }
         self.inner.transmit_output(amount, timeout)
     }
 
@@ -67,7 +84,7 @@ impl<T: Transport> Drop for Watched<T> {
             matches!(self.inner.await_input(timeout), Ok(true))
         };
         if more {
-            self.surplus.0.store(true, Ordering::Relaxed);
+            self.surplus.seen.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -48,8 +48,19 @@ impl Url {
         if host.is_empty() {
             return Err(unreadable());
         }
+        // Behind the host stands nothing but a port that is one; another reader would connect elsewhere.
+        let behind =
+            authority.as_str().rsplit('@').next().and_then(|whole| whole.get(host.len()..)).unwrap_or_default();
+        if behind.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err(unreadable());
+        }
         if authority.as_str().contains('@') {
             return Err(BadUrl::Credentials(host));
+        }
+        // A port that is none would be passed over.
+        let written = authority.as_str().len() > authority.host().len();
+        if written && authority.port_u16().is_none() {
+            return Err(unreadable());
         }
         if text.len() > LENGTH_MAX {
             return Err(BadUrl::Long(host));
@@ -100,6 +111,12 @@ impl Url {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Host and port as they are written.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.root().rsplit('/').next().unwrap_or_default()
     }
 
     /// The port, the usual one when none is written.
@@ -207,7 +224,9 @@ mod tests {
         ] {
             assert_eq!(base.join(location).unwrap().as_str(), whole);
         }
-        for bad in ["file:///etc/passwd", "data:text/plain,x", "ftp://h/x", "javascript:1"] {
+        for bad in
+            ["file:///etc/passwd", "data:text/plain,x", "ftp://h/x", "javascript:1", "//h:84b/", "//h:99999/", "//h:/"]
+        {
             assert!(base.join(bad).is_err(), "{bad}");
         }
     }

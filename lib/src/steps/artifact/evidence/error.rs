@@ -13,7 +13,9 @@ const OR_SIGSTORE: &str = if cfg!(feature = "sigstore") { ", or --sigstore" } el
 #[derive(Debug, thiserror::Error)]
 pub enum NoEvidence {
     /// Nothing was.
-    #[error("no evidence given: say what proves the files with --sums, --sha256, --minisign, --ssh or --gpg{OR_SIGSTORE}")]
+    #[error(
+        "no evidence given: say what proves the files with --sums, --sha256, --minisign, --ssh or --gpg{OR_SIGSTORE}"
+    )]
     Nothing,
     /// A signature's name or a signer, and nothing that says whose signature counts.
     #[error("--sig and --signer speak of a signature; say whose counts with --minisign, --ssh or --gpg{OR_SIGSTORE}")]

@@ -27,6 +27,9 @@ const ZSTD_WINDOW: u32 = 27;
 /// The most memory that an xz stream may ask for, in bytes; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 
+/// How much of the archive is read at once, in bytes.
+const PIECE: usize = 128 * 1024;
+
 /// Why nothing was taken from an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -69,7 +72,7 @@ impl Coded for ExtractError {
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Regular,
     Directory,
     Other(&'static str),
@@ -112,8 +115,11 @@ pub fn contents(host: &Host, asset: &mut Proven, name: &OsStr, wanted: &[Wanted]
             Ok(())
         }
         Format::Zip => zip::scan(file, &mut sieve),
-        Format::Tar => tar::scan(BufReader::new(file), &mut sieve),
-        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::new(file)), &mut sieve),
+        Format::Tar => tar::scan(BufReader::with_capacity(PIECE, file), &mut sieve),
+        Format::Gzip => {
+            let packed = BufReader::with_capacity(PIECE, file);
+            tar::scan(flate2::bufread::MultiGzDecoder::new(packed), &mut sieve)
+        }
         Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, &mut sieve)),
         Format::Xz => xz(file).and_then(|stream| tar::scan(stream, &mut sieve)),
     };
@@ -192,6 +198,23 @@ fn holds(archives: &[Contents]) -> String {
     if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}{more}", names.join(", ")) }
 }
 
+/// Whoever is given the members of an archive.
+pub(super) trait Takes {
+    /// The next member: its path as it is written, what it is, its size in bytes, and its bytes, which need not be read.
+    fn member(&mut self, path: &[u8], kind: Kind, size: u64, bytes: &mut dyn Read) -> Result<(), Trouble>;
+}
+
+/// Gives every member of the tar archive in `file`, compressed or not, to `taker`; reads it to its end.
+pub(super) fn members(file: &mut File, taker: &mut impl Takes) -> Result<(), Trouble> {
+    match Format::of(file).map_err(Trouble::Io)? {
+        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::new(file)), taker),
+        Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, taker)),
+        // An empty archive has no header that could be known.
+        Format::Tar | Format::Bare => tar::scan(BufReader::new(file), taker),
+        Format::Xz | Format::Zip => Err(Trouble::refused("it is no tar archive, nor one in gzip or zstd")),
+    }
+}
+
 /// What a stream of members goes through: counts them, judges their paths, keeps copies of the wanted ones.
 struct Sieve<'s> {
     host: &'s Host,
@@ -244,8 +267,8 @@ impl Sieve<'_> {
         }
         let mut copy = intake::unnamed(self.host).map_err(Trouble::Io)?;
         let mut bytes = Source { inner: bytes, failed: None };
-        match intake::copy_at_most(&mut bytes, &mut copy, MEMBER) {
-            Ok(copied) if copied == size => Proven::part_of(self.asset, copy).map_err(Trouble::Io),
+        match intake::copy_hashed(&mut bytes, &mut copy, MEMBER) {
+            Ok((digest, copied)) if copied == size => Ok(Proven::part_of(self.asset, copy, (digest, copied))),
             Ok(_) => Err(Trouble::refused(format!("member '{shown}' does not have the size it claims"))),
             Err(e) => match bytes.failed {
                 Some(failed) => Err(Trouble::reading(&failed)),
@@ -275,19 +298,25 @@ impl Read for Source<'_> {
     }
 }
 
+impl Takes for Sieve<'_> {
+    fn member(&mut self, path: &[u8], kind: Kind, size: u64, bytes: &mut dyn Read) -> Result<(), Trouble> {
+        Sieve::member(self, path, kind, size, bytes)
+    }
+}
+
 /// What stopped the reading of an archive, before its name is put in front.
-enum Trouble {
+pub(super) enum Trouble {
     Refused(String),
     Io(io::Error),
 }
 
 impl Trouble {
-    fn refused(why: impl Into<String>) -> Self {
+    pub(super) fn refused(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
 
     /// An error while the archive was read. One of the operating system's is about this host; any other about the archive.
-    fn reading(error: &io::Error) -> Self {
+    pub(super) fn reading(error: &io::Error) -> Self {
         if let Some(code) = error.raw_os_error() {
             return Self::Io(io::Error::from_raw_os_error(code));
         }
@@ -338,7 +367,7 @@ fn zstd(file: &mut File) -> Result<impl Read + use<'_>, Trouble> {
 fn xz(file: &mut File) -> Result<impl Read + use<'_>, Trouble> {
     let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
         .map_err(|e| Trouble::reading(&e.into()))?;
-    Ok(liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream))
+    Ok(liblzma::bufread::XzDecoder::new_stream(BufReader::with_capacity(PIECE, file), stream))
 }
 
 /// True when `file` is an archive that could be extracted from.

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read};
 
 use tar::{Archive, EntryType, Header, PaxExtensions};
 
-use super::{Capped, Kind, Sieve, Trouble};
+use super::{Capped, Kind, Takes, Trouble};
 
 /// The most that a long name or a pax header may hold, in bytes.
 const EXTENSION: u64 = 1 << 20;
@@ -23,8 +23,8 @@ pub(super) fn is_header(block: &[u8]) -> bool {
     block.first() != Some(&0) && Header::from_byte_slice(block).cksum().is_ok_and(|said| said == sum)
 }
 
-/// Gives every member of the stream to `sieve` and reads the stream to its end.
-pub(super) fn scan(stream: impl Read, sieve: &mut Sieve<'_>) -> Result<(), Trouble> {
+/// Gives every member of the stream to `taker` and reads the stream to its end.
+pub(super) fn scan(stream: impl Read, taker: &mut impl Takes) -> Result<(), Trouble> {
     let mut archive = Archive::new(Capped::new(stream));
     let mut ahead = Ahead::default();
     let mut first = true;
@@ -63,7 +63,7 @@ pub(super) fn scan(stream: impl Read, sieve: &mut Sieve<'_>) -> Result<(), Troub
             }
             _ => Kind::Other("of an unknown type"),
         };
-        sieve.member(&path, kind, size, &mut entry)?;
+        taker.member(&path, kind, size, &mut entry)?;
     }
     if ahead != Ahead::default() {
         return Err(Trouble::refused("it ends where a member should follow"));

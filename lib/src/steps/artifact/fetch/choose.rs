@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{FetchError, Request};
-use crate::steps::artifact::source::{Asset, Release};
+use crate::steps::artifact::source::{Asset, Place, Release};
 use crate::sys::say::Say;
 use crate::words::pattern::{Pattern, Values};
 use crate::words::release::AssetName;
@@ -15,6 +15,9 @@ const EMPTY: Duration = Duration::from_secs(24 * 3600);
 const PARTLY: Duration = Duration::from_secs(3600);
 /// A release that has other assets, but none of what was named.
 const OTHERS: Duration = Duration::from_secs(600);
+
+/// The checksum list that is written here, where a release can't bring one.
+const LIST: &str = "SHA256SUMS";
 
 /// What is fetched, by checked names.
 #[derive(Debug)]
@@ -28,13 +31,21 @@ pub fn choose(release: &Release, request: &Request, say: &Say) -> Result<Chosen,
     let choosing = Choosing { release, request };
     let (assets, mut missing) = match (&request.assets[..], &release.named) {
         ([], Some(named)) => (vec![named.clone()], Vec::new()),
+        ([], None) if request.source.gives_all() => (release.assets.clone().unwrap_or_default(), Vec::new()),
         ([], None) => match choosing.fitting(say)? {
             Some(asset) => (vec![asset], Vec::new()),
             None => return Err(choosing.absent(&[format!("for {}", request.target)], 0)),
         },
         (patterns, _) => choosing.matching(patterns)?,
     };
-    let (sidecars, missing_sidecars) = choosing.matching(&request.sidecars)?;
+    let (mut sidecars, mut missing_sidecars) = choosing.matching(&request.sidecars)?;
+    if let Some(from) = request.source.list_from()
+        && let Some(at) = missing_sidecars.iter().position(|name| *name == format!("'{LIST}'"))
+    {
+        missing_sidecars.swap_remove(at);
+        let place = Place::Written(from);
+        sidecars.push(Asset { name: LIST.to_owned(), size: None, digest: None, ready: true, place });
+    }
     missing.extend(missing_sidecars);
     if !missing.is_empty() {
         return Err(choosing.absent(&missing, assets.len() + sidecars.len()));
@@ -94,8 +105,17 @@ impl Choosing<'_> {
         let mut checked: Vec<(AssetName, Asset)> = Vec::new();
         for asset in assets {
             let name = asset.name.parse().map_err(|why| FetchError::Name { release: self.shown(), why })?;
-            if checked.iter().all(|(other, _)| *other != name) {
-                checked.push((name, asset));
+            let path = |asset: &Asset| match &asset.place {
+                Place::Image { path, .. } => path.clone(),
+                _ => String::new(),
+            };
+            match checked.iter().find(|(other, _)| *other == name) {
+                None => checked.push((name, asset)),
+                Some((_, other)) if path(other) == path(&asset) => {}
+                Some((_, other)) => {
+                    let paths = [path(other), path(&asset)];
+                    return Err(self.several(&format!("the name '{name}'"), paths.iter().map(String::as_str).collect()));
+                }
             }
         }
         Ok(checked)
@@ -123,8 +143,7 @@ impl Choosing<'_> {
             None
         };
         // A folder's files are all there; nobody uploads them while we look.
-        let publishes = assets.iter().all(|asset| matches!(asset.place, super::Place::Net(_)));
-        match waits_for.filter(|_| publishes) {
+        match waits_for.filter(|_| !self.request.source.is_whole()) {
             Some(missing) => FetchError::Publishing { release: self.shown(), missing },
             None => FetchError::NoAsset { release: self.shown(), wanted, has: self.names() },
         }
@@ -147,6 +166,9 @@ impl Choosing<'_> {
     /// The names of the release's assets, the first ten.
     fn names(&self) -> String {
         let assets = self.release.assets.as_deref().unwrap_or_default();
+        if assets.iter().any(|asset| matches!(asset.place, Place::Image { .. })) {
+            return "an image's files, each by its path, such as --asset /usr/bin/NAME".to_owned();
+        }
         let names: Vec<&str> = assets.iter().map(|asset| asset.name.as_str()).collect();
         match names.get(..10) {
             _ if names.is_empty() => "none".to_owned(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{Asset, Place, Release, SourceError, nothing_picked};
+use super::{Asset, Place, Release, SourceError, nothing_picked, plain};
 use crate::steps::artifact::origin::Origin;
 use crate::sys::durable;
 use crate::words::release::{Channel, Selector, Tag};
@@ -39,29 +39,56 @@ impl Folder {
     /// each folder in it is a release of that name; without any folder, the files are one release without a version.
     pub fn releases(&self) -> Result<Vec<Release>, SourceError> {
         let (files, folders) = entries(&self.dir)?;
-        let mut of_version: BTreeMap<String, Vec<Asset>> = BTreeMap::new();
+        let mut of_version: BTreeMap<String, (Release, Vec<Asset>)> = BTreeMap::new();
         let mut of_none = Vec::new();
         for (name, path) in files {
             let record = Origin::read(&Origin::beside(&path))?.filter(|record| record.asset == name);
             let asset = asset(name, path);
-            match record.and_then(|record| record.version) {
-                Some(version) => of_version.entry(version).or_default().push(asset),
+            match record.and_then(|record| Some((record.version.clone()?, record))) {
+                Some((version, record)) => {
+                    of_version.entry(version).or_insert_with(|| (of_record(record), Vec::new())).1.push(asset);
+                }
                 None => of_none.push(asset),
             }
         }
         if !of_version.is_empty() {
-            let all = |(version, assets)| release(Some(Tag::new(version)), [assets, of_none.clone()].concat());
-            return Ok(of_version.into_iter().map(all).collect());
+            let all = |(release, assets): (Release, Vec<Asset>)| Release {
+                assets: Some([assets, of_none.clone()].concat()),
+                ..release
+            };
+            return Ok(of_version.into_values().map(all).collect());
         }
         let mut releases = Vec::new();
         for (name, path) in folders {
-            let assets = entries(&path)?.0.into_iter().map(|(name, path)| asset(name, path)).collect();
-            releases.push(release(Some(Tag::new(name)), assets));
+            let files = entries(&path)?.0;
+            let known = recorded(&name, &files)?.unwrap_or_else(|| release(Some(Tag::new(name)), Vec::new()));
+            let assets = files.into_iter().map(|(name, path)| asset(name, path)).collect();
+            releases.push(Release { assets: Some(assets), ..known });
         }
         if releases.is_empty() && !of_none.is_empty() {
             releases.push(release(None, of_none));
         }
         Ok(releases)
+    }
+}
+
+/// What the records in the folder `name` tell of the release; the name itself may be short of a character that no folder can have.
+fn recorded(name: &str, files: &Named) -> Result<Option<Release>, SourceError> {
+    for (_, path) in files {
+        let record = Origin::read(&Origin::beside(path))?;
+        if let Some(record) = record.filter(|record| record.version.as_deref().is_some_and(|v| plain(v) == name)) {
+            return Ok(Some(of_record(record)));
+        }
+    }
+    Ok(None)
+}
+
+fn of_record(record: Origin) -> Release {
+    Release {
+        tag: record.version.map(Tag::new),
+        marked_pre: record.prerelease,
+        published: record.published,
+        ..Release::default()
     }
 }
 
@@ -76,11 +103,12 @@ pub fn file(path: &Path) -> Result<Release, SourceError> {
 }
 
 fn release(tag: Option<Tag>, assets: Vec<Asset>) -> Release {
-    Release { tag, marked_pre: false, published: None, named: None, assets: Some(assets) }
+    Release { tag, assets: Some(assets), ..Release::default() }
 }
 
 fn asset(name: String, path: PathBuf) -> Asset {
-    Asset { name, size: None, digest: None, ready: true, place: Place::File(path) }
+    let size = fs::metadata(&path).ok().map(|meta| meta.len());
+    Asset { name, size, digest: None, ready: true, place: Place::File(path) }
 }
 
 /// The regular files and the folders in `dir` by name, sorted; hidden ones, records, and names that are not UTF-8 are left out.

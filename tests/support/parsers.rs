@@ -1,0 +1,383 @@
+//! Every parser that reads what others wrote, each behind one function that takes bytes. It must neither panic nor hang,
+//! whatever the bytes are, and it checks what must hold of what it read.
+//!
+//! The fuzzer (`make fuzz`) and the replay of its finds (`tests/cli/corpora.rs`) call these same functions. A further
+//! parser is a line in [`PARSERS`] and its function.
+
+use std::ffi::OsStr;
+use std::io::{Cursor, Read as _, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use upswap::steps::artifact::evidence::{Evidence, Given, Proven, Subject};
+use upswap::steps::artifact::{extract, origin};
+use upswap::steps::generation::stage;
+use upswap::sys::Host;
+use upswap::sys::net::{Header, url};
+use upswap::words::acl;
+use upswap::words::digest::Digest;
+use upswap::words::duration::Span;
+use upswap::words::elf::{Machine, Program};
+use upswap::words::filecaps::{FileCaps, save};
+use upswap::words::github;
+use upswap::words::member::{self, Wanted};
+use upswap::words::minisign::{Key, Signature};
+use upswap::words::name::Name;
+use upswap::words::pattern::{Pattern, Values};
+use upswap::words::privileges::Sets;
+use upswap::words::proof::Proof;
+use upswap::words::release::{AssetName, Channel, Selector, Tag, Tagged};
+use upswap::words::size::Size;
+use upswap::words::sums::Sums;
+use upswap::words::target::{Libc, Target};
+use upswap::words::unit::{diff, exec, file::File as UnitFile, flags, keys, reading::Reading, render};
+
+/// What is fuzzed and replayed: a name, which is also that of its corpus, and where its bytes go in.
+pub const PARSERS: &[(&str, fn(&[u8]))] = &[
+    ("acl", acl_attribute),
+    ("archive", archive),
+    ("elf", elf),
+    ("filecaps", filecaps),
+    ("filecaps-save", filecaps_save),
+    ("header-line", header_line),
+    ("member", member_choice),
+    ("minisign-key", minisign_key),
+    ("minisign-signature", minisign_signature),
+    ("origin", origin_record),
+    ("pattern", pattern),
+    ("proc-status", proc_status),
+    ("proof", proof),
+    ("release-json", release_json),
+    ("retry-after", retry_after),
+    ("selector", selector),
+    ("span-size-mode", span_size_mode),
+    ("sums", sums),
+    ("target", target),
+    ("unit", unit),
+    ("unit-exec", unit_exec),
+    ("unit-render", unit_render),
+    ("url", url_and_location),
+];
+
+fn acl_attribute(bytes: &[u8]) {
+    let Some(mode) = bytes.first().map(|b| u32::from(*b) & 0o777) else { return };
+    let known = acl::writers(bytes).is_some();
+    let changed = acl::with_mode(bytes, mode);
+    assert_eq!(changed.len(), bytes.len(), "a mode adds no entry and takes none away");
+    assert_eq!(acl::writers(&changed).is_some(), known);
+}
+
+/// An archive of any kind: what is taken out of it is one member that any reader finds there.
+fn archive(bytes: &[u8]) {
+    let Ok((digest, size)) = taken(bytes, "rune") else { return };
+    assert!(size <= 1 << 30);
+    // What is no archive is its own only member; of a tar, the tar crate's reading must see that file too, and once.
+    let bare = digest == Digest::of(bytes);
+    if !bare && bytes.get(257..262) == Some(b"ustar".as_slice()) && !bytes.starts_with(b"PK") {
+        let found = regular_members(bytes, b"rune");
+        assert_eq!(found.len(), 1, "one member that is meant: {found:?}");
+        assert_eq!(found.first().map(|(_, found)| *found), Some(digest), "its bytes");
+    }
+}
+
+/// The regular members whose normal path ends in `name`, as the `tar` crate reads them.
+fn regular_members(bytes: &[u8], name: &[u8]) -> Vec<(Vec<u8>, Digest)> {
+    let mut found = Vec::new();
+    let mut archive = tar::Archive::new(bytes);
+    for entry in archive.entries().into_iter().flatten() {
+        let Ok(mut entry) = entry else { break };
+        let Ok(path) = member::normal(&entry.path_bytes()) else { continue };
+        if entry.header().entry_type().is_file() && path.rsplit(|b| *b == b'/').next() == Some(name) {
+            let mut copy = Vec::new();
+            if entry.read_to_end(&mut copy).is_ok() {
+                found.push((path, Digest::of(&copy)));
+            }
+        }
+    }
+    found
+}
+
+/// What [`extract`] takes from `bytes` as `wanted`: its digest and its size.
+pub fn taken(bytes: &[u8], wanted: &str) -> Result<(Digest, u64), Box<dyn std::error::Error>> {
+    let host = Host::below(scratch());
+    let wanted = [Wanted::parse(wanted)?];
+    let contents = extract::contents(&host, &mut proven(bytes)?, OsStr::new("a"), &wanted)?;
+    let mut picked = extract::pick(&wanted, &[contents])?;
+    let (_, one) = picked.pop().ok_or("nothing was picked")?;
+    Ok((one.digest(), one.size()))
+}
+
+/// These bytes, proven by their own digest.
+pub fn proven(bytes: &[u8]) -> Result<Proven, Box<dyn std::error::Error>> {
+    let mut copy = tempfile::tempfile_in(scratch())?;
+    copy.write_all(bytes)?;
+    copy.rewind()?;
+    let evidence = Evidence::given(Given { sha256: Some(Digest::of(bytes)), ..Given::default() })?;
+    let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
+    Ok(evidence.judge(&Host::below(scratch()))?.prove(subject, copy)?.0)
+}
+
+/// A folder for files without a name: `UPSWAP_SCRATCH`, which fuzz/run puts into memory, or one below `target`.
+fn scratch() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = std::env::var_os("UPSWAP_SCRATCH")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/parsers"), PathBuf::from);
+        std::fs::create_dir_all(&dir).expect("a folder for the copies");
+        dir
+    })
+}
+
+fn elf(bytes: &[u8]) {
+    if let Ok(program) = Program::read(Cursor::new(bytes)) {
+        let _ = (program.newest_like("GLIBC_2.0"), program.machine.to_string());
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = text.parse::<Machine>();
+    }
+}
+
+fn filecaps(bytes: &[u8]) {
+    let _ = FileCaps::describe(bytes);
+    if let Ok(caps) = FileCaps::from_bytes(bytes) {
+        let text = caps.to_string();
+        assert_eq!(FileCaps::from_bytes(&caps.to_bytes()).ok(), Some(caps), "{text}");
+    }
+    if let Some(Ok(caps)) = text(bytes).map(str::parse::<FileCaps>) {
+        assert_eq!(caps.to_string().parse::<FileCaps>().ok(), Some(caps), "what is written is read again as the same");
+        assert_eq!(FileCaps::from_bytes(&caps.to_bytes()).ok(), Some(caps));
+    }
+}
+
+fn filecaps_save(bytes: &[u8]) {
+    if let Ok(saved) = save::read(bytes) {
+        assert_eq!(save::read(&save::write(&saved)).ok(), Some(saved), "what is written is read again as the same");
+    }
+}
+
+fn header_line(bytes: &[u8]) {
+    if let Some(line) = text(bytes)
+        && let Ok(header) = Header::line(line)
+    {
+        let value = line.split_once(':').map_or("", |(_, value)| value.trim());
+        assert!(value.is_empty() || format!("{header:?}").ends_with(": …"), "a header's value is not shown");
+    }
+}
+
+/// The first line is what is wanted, the rest is a member's path.
+fn member_choice(bytes: &[u8]) {
+    let (wanted, path) = first_line(bytes);
+    if let Ok(normal) = member::normal(path) {
+        assert_eq!(member::normal(&normal).as_ref(), Ok(&normal), "normal is normal");
+        let parts = || normal.split(|b| *b == b'/');
+        assert!(normal.is_empty() || parts().all(|part| !matches!(part, b"" | b"." | b"..")), "{normal:?}");
+        if let Ok(wanted) = Wanted::parse(OsStr::from_bytes(wanted)) {
+            let _ = wanted.is_meant_by(&normal);
+            let _ = wanted.is_meant_by_bare(OsStr::from_bytes(path), true);
+        }
+    }
+}
+
+fn minisign_key(bytes: &[u8]) {
+    if let Ok(key) = Key::from_file(bytes) {
+        let _ = key.to_string();
+    }
+    let _ = text(bytes).and_then(Key::from_base64);
+}
+
+/// A signature: it is never right for these bytes, which were not signed.
+fn minisign_signature(bytes: &[u8]) {
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let Some(key) = Key::from_base64(KEY) else { panic!("the key is one") };
+    if let Ok(signature) = Signature::parse(bytes)
+        && let Ok(mut check) = signature.check(&key)
+    {
+        check.update(b"nobody signed this");
+        assert!(check.finish().is_err());
+    }
+}
+
+fn origin_record(bytes: &[u8]) {
+    if let Ok(record) = serde_json::from_slice::<origin::Origin>(bytes) {
+        let written = serde_json::to_vec(&record).expect("a record can be written");
+        assert_eq!(serde_json::from_slice::<origin::Origin>(&written).ok(), Some(record));
+    }
+}
+
+/// The first line is a pattern, the second a tag, the third a name.
+fn pattern(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let mut lines = text.splitn(3, '\n');
+    let (pattern, tag, name) = (lines.next(), lines.next().map(Tag::new), lines.next().unwrap_or_default());
+    let Some(Ok(pattern)) = pattern.map(str::parse::<Pattern>) else { return };
+    let target = Target::native(Libc::Gnu);
+    for tag in [None, tag.as_ref()] {
+        let values = Values { tag, target: &target };
+        let _ = (pattern.shown(values), pattern.matches(name, values));
+        if let Some(literal) = pattern.literal(values) {
+            assert!(pattern.matches(&literal, values), "a pattern stands for its one text '{literal}'");
+        }
+    }
+}
+
+fn proc_status(bytes: &[u8]) {
+    let _ = text(bytes).and_then(Sets::read);
+}
+
+fn proof(bytes: &[u8]) {
+    if let Ok(proof) = serde_json::from_slice::<Proof>(bytes) {
+        let written = serde_json::to_vec(&proof).expect("a proof can be written");
+        assert_eq!(serde_json::from_slice::<Proof>(&written).ok(), Some(proof));
+    }
+}
+
+/// A page of GitHub's list of releases, or a single one.
+fn release_json(bytes: &[u8]) {
+    let _ = github::release(bytes);
+    let Ok(releases) = github::releases(bytes) else { return };
+    let target = Target::native(Libc::Gnu);
+    for release in &releases {
+        assert!(!release.tag.chars().any(|c| c.is_whitespace() || c.is_control()));
+        let names: Vec<&str> = release.assets.iter().map(|asset| asset.name.as_str()).collect();
+        let _ = target.choose(&names);
+        for name in names {
+            if let Ok(name) = name.parse::<AssetName>() {
+                let path = Path::new("d").join(name.as_str());
+                assert_eq!(path.parent(), Some(Path::new("d")), "a name stays in its folder");
+            }
+        }
+    }
+}
+
+fn retry_after(bytes: &[u8]) {
+    if let Some(text) = text(bytes) {
+        let _ = upswap::sys::net::moment(text);
+    }
+}
+
+/// The first line is a selector, the others are tags.
+fn selector(bytes: &[u8]) {
+    struct Released(Tag);
+    impl Tagged for Released {
+        fn tag(&self) -> Option<&Tag> {
+            Some(&self.0)
+        }
+        fn is_marked_pre(&self) -> bool {
+            false
+        }
+    }
+    let Some(text) = text(bytes) else { return };
+    let mut lines = text.lines();
+    let Some(Ok(selector)) = lines.next().map(str::parse::<Selector>) else { return };
+    assert_eq!(selector.to_string().parse::<Selector>().ok().map(|s| s.to_string()), Some(selector.to_string()));
+    let mut releases: Vec<_> = lines.take(50).map(|tag| Released(Tag::new(tag))).collect();
+    for channel in [Channel::Stable, Channel::WithPre] {
+        if let Some(picked) = selector.pick(&releases, channel) {
+            assert!(selector.admits(picked, channel));
+        }
+    }
+    upswap::words::release::newest_first(&mut releases);
+    let versions: Vec<_> = releases.iter().map(|r| r.0.version().cloned()).collect();
+    assert!(versions.windows(2).all(|two| two[0] >= two[1]), "newest first");
+    let _ = text.parse::<Name>();
+}
+
+fn span_size_mode(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let _ = text.parse::<Span>();
+    let _ = stage::parse_mode(text);
+    let _ = keys::span(text);
+    if let Ok(size) = text.parse::<Size>() {
+        let shown = size.to_string();
+        assert_eq!(shown.trim_end_matches(" bytes").parse::<Size>().ok(), Some(size), "{shown}");
+    }
+    if let Ok(digest) = text.parse::<Digest>() {
+        assert_eq!(digest.to_string().parse::<Digest>().ok(), Some(digest));
+    }
+}
+
+/// The first line is a file's name, the rest is the list.
+fn sums(bytes: &[u8]) {
+    let (name, list) = first_line(bytes);
+    let Ok(sums) = Sums::parse(list) else { return };
+    let Ok(listed) = sums.digests_of(OsStr::from_bytes(name), OsStr::new("SHA256SUMS")) else { return };
+    let text = list.to_ascii_lowercase();
+    let digests = [listed.sha256.map(|digest| digest.to_string()), listed.sha512.map(|digest| digest.to_string())];
+    for digest in digests.into_iter().flatten() {
+        assert!(text.windows(digest.len()).any(|part| part == digest.as_bytes()), "the list holds the digest");
+    }
+}
+
+/// The first line is a target triple, the others are asset names.
+fn target(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let mut lines = text.lines();
+    let target = match lines.next().map(str::parse::<Target>) {
+        Some(Ok(target)) => target,
+        _ => Target::native(Libc::Musl),
+    };
+    let names: Vec<&str> = lines.take(50).collect();
+    let _ = target.choose(&names);
+}
+
+fn unit(bytes: &[u8]) {
+    let Ok(file) = UnitFile::parse(bytes.to_vec()) else { return };
+    assert_eq!(file.bytes(), bytes, "kept to the byte");
+    let kept: Vec<u8> = file.lines().iter().flat_map(|line| file.text(line)).copied().collect();
+    assert!(bytes.ends_with(&kept) || kept == bytes, "its lines are its bytes");
+    let reading = Reading::of([&file]);
+    assert!(diff::compare(&reading, &reading).is_empty(), "a unit differs in nothing from itself");
+}
+
+fn unit_exec(bytes: &[u8]) {
+    // A NUL ends a line, so none is in a value.
+    let Some(text) = text(bytes).filter(|text| !text.contains('\0')) else { return };
+    let _ = exec::commands(text);
+    if let Ok(words) = exec::words(text) {
+        let _ = flags::flags(&words);
+        let again: Vec<String> = words.iter().map(|word| exec::quoted(word)).collect();
+        assert_eq!(
+            exec::words(&again.join(" ")).ok().as_ref(),
+            Some(&words),
+            "what is quoted is read again as the same"
+        );
+    }
+}
+
+/// The first line is `NAME=VALUE`, the rest is a template.
+fn unit_render(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let Some((value, template)) = text.split_once('\n') else { return };
+    let Ok(value) = value.parse::<render::Value>() else { return };
+    if let Ok(filled) = render::fill(template, &[value]) {
+        let count = |text: &str| UnitFile::parse(text.as_bytes().to_vec()).map(|file| file.assignments().len()).ok();
+        assert_eq!(count(&filled), count(template), "a value adds no assignment");
+    }
+}
+
+/// The first line is an address, the second what a `Location:` header says.
+fn url_and_location(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let (address, location) = text.split_once('\n').unwrap_or((text, ""));
+    let _ = url::without_secrets(text);
+    let Ok(url) = url::Url::parse(address) else { return };
+    let scheme = url.as_str().split(':').next().unwrap_or_default().to_ascii_lowercase();
+    assert_eq!(scheme, if url.is_secure() { "https" } else { "http" });
+    let sibling = url.sibling(location);
+    if let Ok(sibling) = &sibling {
+        assert!(sibling.same_origin(&url), "{} beside {}", sibling.as_str(), url.as_str());
+    }
+    if let Ok(joined) = url.join(location) {
+        assert_eq!(url::Url::parse(joined.as_str()).ok().as_ref(), Some(&joined));
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+    (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default())
+}
