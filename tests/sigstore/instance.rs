@@ -36,6 +36,8 @@ pub struct Signing {
     pub time: i64,
     pub for_code: bool,
     pub certificate_logged: bool,
+    /// Whether the certificate's own key signs, and no other.
+    pub own_key: bool,
 }
 
 impl Default for Signing {
@@ -47,6 +49,7 @@ impl Default for Signing {
             time: NOON,
             for_code: true,
             certificate_logged: true,
+            own_key: true,
         }
     }
 }
@@ -102,6 +105,7 @@ impl Instance {
     pub fn sign(&self, over: &Over, signing: &Signing) -> Value {
         let key = KeyPair::generate().unwrap();
         let certificate = self.certificate(&key, signing);
+        let key = if signing.own_key { key } else { KeyPair::generate().unwrap() };
         let (content, kind, body) = match over {
             Over::Bytes(bytes) => signature(&key, &certificate, bytes),
             Over::Statement(statement) => attestation(&key, &certificate, statement),

@@ -190,6 +190,16 @@ fn another_artifact_identity_issuer_or_source_is_refused() {
     bench.refuses("a repository that the certificate does not name");
 }
 
+/// All the rest fits, the log's entry as well: only the key is another one.
+#[test]
+fn another_key_than_the_certificates_is_refused() {
+    let bench = Bench::new();
+    for over in [Over::Bytes(BYTES), Over::Statement(provenance(FILE, BYTES))] {
+        bench.signed(&over, |s| s.own_key = false);
+        bench.refuses("invalid signature");
+    }
+}
+
 /// The tag that started the workflow is the version that it made.
 #[test]
 fn another_version_is_refused() {
