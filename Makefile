@@ -76,6 +76,8 @@ test: rust ## Run all tests: unit, cli, and system in containers
 	@scripts/deps build test
 	@echo '== test: unit, cli and system (some minutes the first time)'
 	@$(CARGO) test --workspace --locked
+	@echo '== test: verify with Sigstore'
+	@$(CARGO) test --locked --features sigstore --test sigstore
 
 crash: rust ## Run the crash tests in full: every call, every fault, 1,000 torn disks (about an hour)
 	@scripts/deps build test
@@ -105,6 +107,7 @@ lint-rust:
 	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@echo '== lint: clippy'
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@$(CARGO) clippy --locked --quiet --features sigstore --lib --bin verify --test sigstore -- -D warnings
 
 lint-scripts:
 	@echo '== lint: scripts'

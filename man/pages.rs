@@ -199,7 +199,10 @@ pub const PAGES: [Page; 8] = [
                 Exit::No,
                 "A file is not what the evidence says, the evidence is missing, the archive has no such member or a bad one, or a program can't run on this host, failed when it was run, or is another version. Nothing was put in the store.",
             ),
-            (Exit::Usage, "The command line is wrong; so also when no evidence is given."),
+            (
+                Exit::Usage,
+                "The command line is wrong; so also when no evidence is given, or Sigstore's to a verify without it.",
+            ),
             (
                 Exit::CouldNot,
                 "A file, a key, a list or a signature could not be read or makes no sense; or the store could not be written, or others could write to it; or this host gives no namespaces to run a program in.",
@@ -412,7 +415,9 @@ impl Page {
 
     /// The page, in the man(7) language.
     pub fn render(&self) -> String {
-        let man = clap_mangen::Man::new((self.command)().after_help(None))
+        // What a build leaves out of --help, the page tells of all the same: there is one page for all builds.
+        let command = (self.command)().after_help(None).mut_args(|arg| arg.hide(false));
+        let man = clap_mangen::Man::new(command)
             .title(self.tool.to_uppercase())
             .section(self.section.to_string())
             .date(DATE)

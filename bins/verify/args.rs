@@ -5,16 +5,21 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use upswap::report::{Common, ListArgs};
-use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, NoEvidence, SshSigners};
+use upswap::steps::artifact::evidence::{Evidence, Given, KeyPlace, SIGSTORE, SshSigners, Trusted, Untrusted};
 use upswap::steps::artifact::run::Runs;
 use upswap::sys::confine::Walls;
 use upswap::words::call::Call;
 use upswap::words::digest::Digest;
 use upswap::words::duration::Span;
 use upswap::words::elf::Machine;
+use upswap::words::exit::Stop;
+use upswap::words::identity::Identity;
 use upswap::words::member::{FileName, Wanted};
 use upswap::words::release::Version;
 use upswap::words::statement::Who;
+
+/// Where the options of Sigstore stand in the man page, and in --help when this verify has it.
+pub const SIGSTORE_HEADING: &str = "Sigstore, only in a verify that was built with it";
 
 /// The examples in --help and in the man page.
 pub const EXAMPLES: &str = "\
@@ -80,6 +85,9 @@ pub struct Args {
     /// Signature file [default: name of what is signed + .minisig; .sig with --ssh; .asc, else .sig, with --gpg]
     #[arg(long, value_name = "NAME", help_heading = "Evidence")]
     pub sig: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub sigstore: SigstoreArgs,
 
     /// Refuse what is signed, was fetched, or calls itself as another version than V: the first line that --run's '--version',
     /// '-V' or 'version' prints, else its first call. v, +BUILD and a traceability tag's end don't count [default: the version
@@ -154,16 +162,18 @@ pub struct Args {
 
 impl Args {
     /// The evidence that was given.
-    pub fn evidence(&self) -> Result<Evidence, NoEvidence> {
-        Evidence::given(Given {
+    pub fn evidence(&self) -> Result<Evidence, Stop> {
+        let evidence = Evidence::given(Given {
             sums: self.sums.clone(),
             sha256: self.sha256,
             minisign: self.minisign.clone(),
             ssh: self.ssh.clone().map(|allowed| SshSigners { allowed, namespace: self.ssh_namespace.clone() }),
             gpg: self.gpg.clone(),
+            sigstore: self.sigstore.trusted()?,
             signers: self.signer.clone(),
             signature: self.sig.clone(),
-        })
+        })?;
+        Ok(evidence)
     }
 
     /// What is to be run.
@@ -175,6 +185,45 @@ impl Args {
             deadline: self.run_timeout.duration(),
             version: self.expect_version.clone(),
         })
+    }
+}
+
+/// The options of Sigstore. A verify without it hides them and says so when one is given.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SigstoreArgs {
+    /// Who signed LIST, or each FILE without --sums, in a Sigstore bundle or a GitHub attestation (.sigstore.json beside it):
+    /// gh:OWNER/REPO for a workflow of that repository, or the identity in the certificate, where * is anything but /
+    #[arg(long, value_name = "SIGNER", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore: Option<Identity>,
+    /// Whose word counts for that identity, the OpenID Connect issuer [default: on github.com that of GitHub Actions]
+    #[arg(long, value_name = "URL", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore_issuer: Option<String>,
+    /// Repository that the signer must have built from, gh:OWNER/REPO or its URI [default: on github.com SIGNER's own]
+    #[arg(long, value_name = "URL", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore_source: Option<String>,
+    /// Trusted root of a Sigstore instance [default: those of the public one and of GitHub's, as they were when this verify was
+    /// built]
+    #[arg(long, value_name = "FILE", hide = !SIGSTORE, help_heading = SIGSTORE_HEADING)]
+    pub sigstore_root: Option<PathBuf>,
+}
+
+impl SigstoreArgs {
+    fn trusted(&self) -> Result<Option<Trusted>, Untrusted> {
+        let more = [
+            ("--sigstore-issuer", self.sigstore_issuer.is_some()),
+            ("--sigstore-source", self.sigstore_source.is_some()),
+            ("--sigstore-root", self.sigstore_root.is_some()),
+        ];
+        let more = more.into_iter().find_map(|(option, given)| given.then_some(option));
+        match (&self.sigstore, more) {
+            (Some(identity), _) => {
+                let (issuer, root) = (self.sigstore_issuer.clone(), self.sigstore_root.clone());
+                Trusted::new(identity.clone(), issuer, self.sigstore_source.as_deref(), root).map(Some)
+            }
+            (None, Some(_)) if !SIGSTORE => Err(Untrusted::NotBuilt),
+            (None, Some(option)) => Err(Untrusted::NoIdentity(option)),
+            (None, None) => Ok(None),
+        }
     }
 }
 

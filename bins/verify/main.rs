@@ -70,6 +70,7 @@ fn statement(said: &Statement) -> serde_json::Value {
     json!({
         "by": said.by.word(),
         "signer": said.signer.as_ref().map(ToString::to_string),
+        "issuer": said.signer.as_ref().and_then(|signer| signer.issuer()),
         "principals": said.signer.as_ref().map(Signer::principals).unwrap_or_default(),
         "signed_at": said.signed_at,
         "version": said.version,

@@ -118,12 +118,16 @@ pub const VERIFY: Members = &[(
             "Who signed: minisign:NUMBER, ssh:SHA256:FINGERPRINT, openpgp:FINGERPRINT or sigstore:IDENTITY; null for a list and a digest.",
         ),
         (
+            "files[].proven[].issuer",
+            "The issuer that vouched for the identity in a Sigstore certificate; null for others.",
+        ),
+        (
             "files[].proven[].principals",
             "The principals that the trusted file gives an SSH key to, a pattern list for each of its lines; empty for others.",
         ),
         (
             "files[].proven[].signed_at",
-            "When it was signed, in seconds since 1970-01-01 UTC; null when the signature does not cover a time.",
+            "When it was signed, in seconds since 1970-01-01 UTC; for a Sigstore bundle when a log or a timestamp authority saw the signature first; null when the signature does not cover a time.",
         ),
         ("files[].proven[].version", "The version that the signature names; null when it names none."),
         ("files[].proven[].covers", "What the statement speaks of."),

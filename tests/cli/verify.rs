@@ -410,3 +410,18 @@ fn a_large_file_needs_little_memory() {
     let output = verify.args(["--sums", "SHA256SUMS", "large"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// tests/sigstore has those of a verify that was built with it.
+#[cfg(not(feature = "sigstore"))]
+#[test]
+fn a_verify_without_sigstore_says_how_to_get_one_and_proves_nothing_by_it() {
+    let bench = Bench::new();
+    bench.listed("f", b"text");
+    for option in ["--sigstore=gh:o/r", "--sigstore-issuer=x", "--sigstore-source=gh:o/r", "--sigstore-root=x"] {
+        let (code, stdout, stderr) = bench.run(&["--check", option, "f"]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{option}");
+        assert!(stderr.contains("built without Sigstore: build it with --features sigstore"), "{stderr}");
+    }
+    let help = String::from_utf8(bench.verify().arg("--help").output().unwrap().stdout).unwrap();
+    assert!(!help.to_lowercase().contains("sigstore"), "an option that does nothing is in --help:\n{help}");
+}

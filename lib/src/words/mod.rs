@@ -10,6 +10,7 @@ pub mod exit;
 pub mod filecaps;
 pub mod github;
 pub mod gpgv;
+pub mod identity;
 pub mod index;
 pub mod ldcache;
 pub mod member;

@@ -106,7 +106,12 @@ pub enum Signer {
         key: String,
     },
     /// The identity in a Sigstore certificate.
-    Sigstore(String),
+    Sigstore {
+        /// A URI or an address.
+        identity: String,
+        /// The OpenID Connect issuer that vouched for it.
+        issuer: String,
+    },
 }
 
 impl Signer {
@@ -118,6 +123,15 @@ impl Signer {
             _ => &[],
         }
     }
+
+    /// Who vouched for the identity in a Sigstore certificate.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::Sigstore { issuer, .. } => Some(issuer),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Signer {
@@ -126,7 +140,7 @@ impl fmt::Display for Signer {
             Self::Minisign { number, .. } => write!(f, "minisign:{number}"),
             Self::Ssh { fingerprint, .. } => write!(f, "ssh:{fingerprint}"),
             Self::OpenPgp { primary, .. } => write!(f, "openpgp:{primary}"),
-            Self::Sigstore(identity) => write!(f, "sigstore:{identity}"),
+            Self::Sigstore { identity, .. } => write!(f, "sigstore:{identity}"),
         }
     }
 }
@@ -188,7 +202,7 @@ impl Who {
                 of(By::Ssh) && (self.name == *fingerprint || principals.iter().any(|list| matches(list, &self.name)))
             }
             Signer::OpenPgp { primary, key } => of(By::OpenPgp) && [primary, key].contains(&&bare(&self.name)),
-            Signer::Sigstore(identity) => of(By::Sigstore) && self.name == *identity,
+            Signer::Sigstore { identity, .. } => of(By::Sigstore) && self.name == *identity,
         }
     }
 }
@@ -253,7 +267,7 @@ mod tests {
             principals: vec!["c@x".to_owned(), "a@x,b@*,!b@y".to_owned()],
         };
         let openpgp = Signer::OpenPgp { primary: PRIMARY.to_owned(), key: SUBKEY.to_owned() };
-        let sigstore = Signer::Sigstore("https://x/y".to_owned());
+        let sigstore = Signer::Sigstore { identity: "https://x/y".to_owned(), issuer: "https://z".to_owned() };
         let spaced = "0123 4567 89AB CDEF 0123  4567 89AB CDEF 0123 4567";
         for (signer, names) in [
             (&minisign, vec!["minisign:RWQx", "minisign:CF51D532FC52A77", "CF51D532FC52A77", "0cf51d532fc52a77"]),

@@ -7,14 +7,18 @@ use crate::sys::tool::ToolError;
 use crate::words::exit::{Coded, Exit};
 use crate::words::sums::{NoEntry, SumsError};
 
+const OR_SIGSTORE: &str = if cfg!(feature = "sigstore") { ", or --sigstore" } else { "" };
+
 /// What was given can't be evidence.
 #[derive(Debug, thiserror::Error)]
 pub enum NoEvidence {
     /// Nothing was.
-    #[error("no evidence given: say what proves the files with --sums, --sha256, --minisign, --ssh or --gpg")]
+    #[error(
+        "no evidence given: say what proves the files with --sums, --sha256, --minisign, --ssh or --gpg{OR_SIGSTORE}"
+    )]
     Nothing,
     /// A signature's name or a signer, and nothing that says whose signature counts.
-    #[error("--sig and --signer speak of a signature; say whose counts with --minisign, --ssh or --gpg")]
+    #[error("--sig and --signer speak of a signature; say whose counts with --minisign, --ssh or --gpg{OR_SIGSTORE}")]
     NoKey,
     /// One file for signatures of several kinds.
     #[error("--sig names one signature, and several kinds are asked for; leave it out, and give each its usual name")]

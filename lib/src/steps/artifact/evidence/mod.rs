@@ -7,6 +7,7 @@ mod error;
 mod minisign;
 mod openpgp;
 mod signed;
+mod sigstore;
 mod ssh;
 
 use std::ffi::OsStr;
@@ -27,6 +28,7 @@ use signed::{Check, Copy, Kind, SignatureFile, Signed};
 pub use crate::words::statement::Statement;
 pub use error::{EvidenceError, NoEvidence};
 pub use minisign::KeyPlace;
+pub use sigstore::{BUILT as SIGSTORE, Trusted, Untrusted};
 pub use ssh::SshSigners;
 
 /// What was given as evidence.
@@ -42,6 +44,8 @@ pub struct Given {
     pub ssh: Option<SshSigners>,
     /// The keyring of the OpenPGP keys that may sign.
     pub gpg: Option<PathBuf>,
+    /// Who signed a Sigstore bundle.
+    pub sigstore: Option<Trusted>,
     /// Who must have signed, any one of these; none: every key that is trusted may.
     pub signers: Vec<Who>,
     /// The signature's file, when it is not called as its kind calls it.
@@ -58,8 +62,9 @@ pub struct Evidence(Given);
 impl Evidence {
     /// The evidence that was given; with none there is nothing to do.
     pub fn given(given: Given) -> Result<Self, NoEvidence> {
-        let Given { minisign, ssh, gpg, signers, signature, .. } = &given;
-        let kinds = [minisign.is_some(), ssh.is_some(), gpg.is_some()].into_iter().filter(|given| *given).count();
+        let Given { minisign, ssh, gpg, sigstore, signers, signature, .. } = &given;
+        let kinds = [minisign.is_some(), ssh.is_some(), gpg.is_some(), sigstore.is_some()];
+        let kinds = kinds.into_iter().filter(|given| *given).count();
         match kinds {
             0 if !signers.is_empty() || signature.is_some() => Err(NoEvidence::NoKey),
             0 if given.sums.is_none() && given.sha256.is_none() => Err(NoEvidence::Nothing),
@@ -85,6 +90,9 @@ impl Evidence {
         }
         if let Some(keyring) = &self.0.gpg {
             kinds.push(Box::new(openpgp::trust(host, keyring)?));
+        }
+        if let Some(trusted) = &self.0.sigstore {
+            kinds.push(trusted.trust()?);
         }
         Ok(Judge { evidence: &self.0, kinds })
     }
@@ -273,6 +281,7 @@ impl Judge<'_> {
         for (path, signature) in &self.signatures_of(list, &Covers::List(last(list)))? {
             let mut check = signature.begin(Some(copy.file()))?;
             check.update(text)?;
+            check.digest(Digest::of(text));
             statements.extend(self.by_whom_it_should(path, check)?);
         }
         Ok(statements)

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use super::error::EvidenceError;
+use crate::words::digest::Digest;
 use crate::words::statement::{Covers, Statement};
 
 /// Trust in one kind of signature: a key, or a file of keys.
@@ -38,6 +39,9 @@ pub(super) trait Signed {
 pub(super) trait Check {
     /// The next bytes of what was signed.
     fn update(&mut self, bytes: &[u8]) -> Result<(), EvidenceError>;
+
+    /// The SHA-256 of all the bytes there were, told before [`Check::finish`]: for signatures that speak of a digest.
+    fn digest(&mut self, _digest: Digest) {}
 
     /// What the signature says, at least one statement, when it holds for all the bytes there were.
     fn finish(self: Box<Self>) -> Result<Vec<Statement>, EvidenceError>;
