@@ -3,7 +3,7 @@
 # nothing on the host: fetch and verify. Sourced, never run.
 
 # The keys of a profile, upswap.conf(5). Each has a flag of its name: BIN_DIR is --bin-dir.
-KEYS="SOURCE ASSET SUMS SIG KEY EXTRACT BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP ALLOW POLICY"
+KEYS="SOURCE INDEX ASSET SUMS SIG KEY SIGNER POLICY EXTRACT RUN RUN_AS BIN_DIR UNIT PROBES STABLE TIMEOUT KEEP ALLOW"
 # A flag is one of this command line, never one of the environment.
 for key in $KEYS; do unset "flag_$key"; done
 # With it systemctl takes an option behind its verb for a unit.
@@ -77,6 +77,7 @@ settle_keys() {
         die 2 "'$UNIT' is not one unit; name it in full, without *, ? or [ and with the instance of a template"
         ;;
     esac
+    [ -z "$RUN_AS" ] || [ -n "$RUN" ] || die 2 "$1: RUN_AS without RUN: say what is to be run (--run)"
     [ -n "$POLICY" ] || [ ! -e "/etc/upswap/$1.policy" ] || POLICY=/etc/upswap/$1.policy
     allowed=''
     for what in $ALLOW; do allowed="$allowed --allow $what"; done
@@ -105,22 +106,23 @@ make_work_folder() {
     trap 'exit 143' TERM
 }
 
-# signed_name SOURCE@SELECTOR: the name of what KEY has signed: the list or, without one, the asset.
-signed_name() {
-    case $SUMS,$ASSET,$1 in
-    ,,http://* | ,,https://*)
-        address=${1%%\?*}
-        address=${address##*/}
-        printf '%s\n' "${address%@*}"
-        ;;
-    ,,*)
-        # Which asset is for this host is fetch's to say.
-        # shellcheck disable=SC2086
-        asset=$(fetch $loudness ${pre:+--pre} "$1") || exit $?
-        printf '%s\n' "${asset##*/}"
-        ;;
-    *) printf '%s\n' "${SUMS:-$ASSET}" ;;
+# key_kind: what sort of key KEY is: the word in front of it, or minisign.
+key_kind() {
+    case $KEY in
+    minisign:* | ssh:* | gpg:* | sigstore:*) printf '%s\n' "${KEY%%:*}" ;;
+    *) echo minisign ;;
     esac
+}
+
+# signature_name: what fetch is to bring along as the signature by KEY: that of the list, or without one of each asset.
+signature_name() {
+    case $(key_kind) in
+    ssh) suffix=sig ;;
+    gpg) suffix=asc ;;
+    sigstore) suffix=sigstore.json ;;
+    *) suffix=minisig ;;
+    esac
+    printf '%s.%s\n' "${SUMS:-{asset\}}" "$suffix"
 }
 
 # fetched PATTERN: the name of the list or signature that fetch has brought for PATTERN, which is to verify a mere name.
@@ -143,22 +145,24 @@ fetched() {
 
 # fetch_and_verify SELECTOR: the verified files, a line each, in $work/files. Ends with the first failing code.
 fetch_and_verify() {
-    set -- "$SOURCE${1:+@$1}"
     signature=$SIG
-    if [ -n "$KEY" ] && [ -z "$SIG" ]; then
-        # Where verify looks when it is not told, so fetch must bring it along.
-        signature=$(signed_name "$1") || exit $?
-        [ -n "$SUMS$ASSET" ] || ASSET=$signature
-        signature=$signature.minisig
-    fi
-    set -- "$@" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${signature:+--sig "$signature"}
+    [ -z "$KEY" ] || [ -n "$SIG" ] || signature=$(signature_name)
+    set -- "$SOURCE${1:+@$1}" ${ASSET:+--asset "$ASSET"} ${SUMS:+--sums "$SUMS"} ${signature:+--sig "$signature"} ${INDEX:+--index "$INDEX"}
     # shellcheck disable=SC2086
-    fetch $loudness ${pre:+--pre} "$@" >"$work/assets" || exit $?
+    fetch $loudness ${pre:+--pre} ${POLICY:+--policy "$POLICY"} "$@" >"$work/assets" || exit $?
     SUMS=$(fetched "$SUMS") || exit $?
     SIG=$(fetched "$SIG") || exit $?
-    set -- ${SUMS:+--sums "$SUMS"} ${KEY:+--minisign "$KEY"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}
+    set -- --floor "$name" ${POLICY:+--policy "$POLICY"} ${SUMS:+--sums "$SUMS"} ${SIG:+--sig "$SIG"} ${EXTRACT:+--extract "$EXTRACT"}
+    [ -z "$KEY" ] || set -- "$@" "--$(key_kind)" "${KEY#"$(key_kind):"}"
+    for who in $SIGNER; do set -- "$@" --signer "$who"; done
+    rest=$RUN
+    while [ -n "$rest" ]; do
+        call=${rest%%;*}
+        set -- "$@" --run "${call# }"
+        case $rest in *';'*) rest=${rest#*;} ;; *) rest='' ;; esac
+    done
     # shellcheck disable=SC2086
-    verify $loudness "$@" --floor "$name" ${POLICY:+--policy "$POLICY"} --files-from "$work/assets" >"$work/files" || exit $?
+    verify $loudness "$@" ${RUN_AS:+--run-as "$RUN_AS"} --files-from "$work/assets" >"$work/files" || exit $?
 }
 
 # The new file that the unit runs: the one called like the unit's program, like NAME, or the only one there is.

@@ -79,7 +79,7 @@ pub struct Args {
     /// Fetch this checksum list too, a PATTERN as for --asset, and leave it beside the assets; repeatable
     #[arg(long, value_name = "NAME")]
     pub sums: Vec<Pattern>,
-    /// Fetch this signature too, likewise
+    /// Fetch this signature too, likewise; {asset} stands for the name of each asset
     #[arg(long, value_name = "NAME")]
     pub sig: Vec<Pattern>,
     /// Folder for the files [default: one for the release, below the cache]

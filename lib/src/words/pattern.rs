@@ -28,12 +28,13 @@ enum Slot {
     Goarch,
     Target,
     Libc,
+    Asset,
 }
 
 /// A pattern with a brace that is no placeholder.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "'{0}': unknown placeholder; {{version}}, {{tag}}, {{os}}, {{arch}}, {{goarch}}, {{target}} and {{libc}} are known"
+    "'{0}': unknown placeholder; {{version}}, {{tag}}, {{os}}, {{arch}}, {{goarch}}, {{target}}, {{libc}} and {{asset}} are known"
 )]
 pub struct BadPattern(String);
 
@@ -83,6 +84,7 @@ fn slot(name: &str) -> Option<Slot> {
         "goarch" => Slot::Goarch,
         "target" => Slot::Target,
         "libc" => Slot::Libc,
+        "asset" => Slot::Asset,
         _ => return None,
     })
 }
@@ -98,6 +100,20 @@ impl Pattern {
     #[must_use]
     pub fn names_a_version(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Slot(Slot::Version | Slot::Tag)))
+    }
+
+    /// The patterns of what lies beside these assets: one for each where `{asset}` stands in it, else this one.
+    #[must_use]
+    pub fn beside<'a>(&self, assets: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
+        let slot = Piece::Slot(Slot::Asset);
+        if !self.pieces.contains(&slot) {
+            return vec![self.clone()];
+        }
+        let of = |asset: &str| {
+            let piece = |piece: &Piece| if *piece == slot { Piece::Text(asset.to_owned()) } else { piece.clone() };
+            Self { text: self.text.replace("{asset}", asset), pieces: self.pieces.iter().map(piece).collect() }
+        };
+        assets.into_iter().map(of).collect()
     }
 
     /// The one text it stands for; `None` when a `*` or an unknown version leaves it open.
@@ -167,7 +183,8 @@ impl Pattern {
         let target = values.target;
         let fill = |piece: &Piece| match piece {
             Piece::Text(text) => Some(text.clone()),
-            Piece::Star => None,
+            // What it stands beside is filled in before, by `beside`.
+            Piece::Star | Piece::Slot(Slot::Asset) => None,
             Piece::Slot(Slot::Version) => values.tag.map(|tag| tag.version_text().to_owned()),
             Piece::Slot(Slot::Tag) => values.tag.map(|tag| tag.as_str().to_owned()),
             Piece::Slot(Slot::Os) => Some(target.os().to_owned()),
@@ -189,6 +206,19 @@ mod tests {
         let tag = Tag::new("v1.2.3");
         let target = "x86_64-unknown-linux-gnu".parse().unwrap();
         pattern.parse::<Pattern>().unwrap().matches(name, Values { tag: Some(&tag), target: &target })
+    }
+
+    #[test]
+    fn what_lies_beside_an_asset_is_called_after_it() {
+        let target = "x86_64-unknown-linux-gnu".parse().unwrap();
+        let values = Values { tag: None, target: &target };
+        let names = |pattern: &str| {
+            let pattern: Pattern = pattern.parse().unwrap();
+            pattern.beside(["a*.tgz", "b"]).iter().map(|p| p.literal(values)).collect::<Vec<_>>()
+        };
+        assert_eq!(names("{asset}.{goarch}.sig"), [Some("a*.tgz.amd64.sig".into()), Some("b.amd64.sig".into())]);
+        assert_eq!(names("SUMS"), [Some("SUMS".into())]);
+        assert_eq!("{asset}.sig".parse::<Pattern>().unwrap().literal(values), None);
     }
 
     #[test]

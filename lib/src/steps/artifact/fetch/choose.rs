@@ -38,7 +38,8 @@ pub fn choose(release: &Release, request: &Request, say: &Say) -> Result<Chosen,
         },
         (patterns, _) => choosing.matching(patterns)?,
     };
-    let (mut sidecars, mut missing_sidecars) = choosing.matching(&request.sidecars)?;
+    let beside = request.sidecars.iter().flat_map(|name| name.beside(assets.iter().map(|asset| asset.name.as_str())));
+    let (mut sidecars, mut missing_sidecars) = choosing.matching(&beside.collect::<Vec<_>>())?;
     if let Some(from) = request.source.list_from()
         && let Some(at) = missing_sidecars.iter().position(|name| *name == format!("'{LIST}'"))
     {

@@ -140,7 +140,9 @@ impl GitHub {
             return None;
         }
         let values = Values { tag: Some(&tag), target: wanted.target };
-        let names = wanted.patterns().map(|pattern| pattern.literal(values));
+        let names: Vec<_> = wanted.assets.iter().map(|pattern| pattern.literal(values)).collect::<Option<_>>()?;
+        let beside = wanted.sidecars.iter().flat_map(|name| name.beside(names.iter().map(String::as_str)));
+        let beside = beside.map(|pattern| pattern.literal(values)).collect::<Option<Vec<_>>>()?;
         let asset = |name: String| {
             let folder = format!("{}/{}/releases/download/{}/", web.as_str(), self.repository(), encode(tag.as_str()));
             let url = Url::parse(&format!("{folder}{}", encode(&name))).ok()?;
@@ -148,8 +150,8 @@ impl GitHub {
             Some(Asset { name, size: None, digest: None, ready: true, place })
         };
         let mut assets: Vec<Asset> = Vec::new();
-        for name in names {
-            let asset = asset(name?)?;
+        for name in names.into_iter().chain(beside) {
+            let asset = asset(name)?;
             if assets.iter().all(|other| other.name != asset.name) {
                 assets.push(asset);
             }
