@@ -203,7 +203,7 @@ impl Policy {
     }
 
     fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if value.is_empty() {
+        if value.trim().is_empty() {
             return Err(format!("{key} is empty; leave the line out if nothing is demanded"));
         }
         match key {
@@ -395,6 +395,8 @@ mod tests {
             "SIGNER=RWQx",
             "SIGNER=openpgp:DEADBEEF",
             "REQUIRE=everything",
+            "REQUIRE=' '",
+            "HOSTS=\"\t\"",
             "FLOOR=nightly",
             "FLOOR=1.0 2.0",
             "MIN_AGE=soon",
