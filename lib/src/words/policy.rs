@@ -204,7 +204,7 @@ impl Policy {
     }
 
     fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if value.is_empty() {
+        if value.trim().is_empty() {
             return Err(format!("{key} is empty; leave the line out if nothing is demanded"));
         }
         match key {
@@ -408,6 +408,8 @@ mod tests {
             "SIGNER=RWQx",
             "SIGNER=openpgp:DEADBEEF",
             "REQUIRE=everything",
+            "REQUIRE=' '",
+            "HOSTS=\"\t\"",
             "FLOOR=nightly",
             "FLOOR=1.0 2.0",
             "MIN_AGE=soon",
