@@ -14,7 +14,7 @@ use fs_err as fs;
 
 use super::evidence::Proven;
 use super::origin::Origin;
-use crate::sys::{Host, durable, intake};
+use crate::sys::{Host, durable, intake, trust};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::FileName;
@@ -199,9 +199,9 @@ fn trusted(folder: &Path) -> io::Result<Result<(), StoreError>> {
     Ok(Err(StoreError::Untrusted { path, owner: meta.uid(), mode: meta.mode() & 0o7777 }))
 }
 
-/// True when `path` is a regular file, no link to one, with this digest.
+/// True when `path` is a regular file, no link to one, with this digest, and nobody else could change that again.
 fn holds(path: &Path, digest: &Digest) -> bool {
-    let regular = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    let ours = fs::symlink_metadata(path).is_ok_and(|meta| trust::is_our_file(&meta));
     let found = || intake::open_regular(path).and_then(Digest::of_reader);
-    regular && found().is_ok_and(|(found, _)| found == *digest)
+    ours && found().is_ok_and(|(found, _)| found == *digest)
 }
