@@ -265,6 +265,22 @@ fn an_object_in_the_store_is_hashed_again_and_replaced_when_it_is_wrong() {
     assert_eq!((code, stdout.as_str(), stderr.contains("not trusted")), (3, "", true), "{stderr}");
 }
 
+/// A file of holes costs nobody anything but whoever copies it.
+#[test]
+fn a_file_that_is_too_large_is_refused_before_it_is_copied() {
+    let bench = Bench::new();
+    fs::File::create(bench.path("f")).unwrap().set_len(1 << 40).unwrap();
+    let mut verify = bench.verify();
+    // A cache with less room than that would be full.
+    let run = verify.args(["--sha256", &"0".repeat(64), "f"]);
+    let mut limited = Program::new("prlimit");
+    limited.arg("--fsize=1048576").arg(run.get_program()).args(run.get_args()).current_dir(bench.path(""));
+    let output = limited.env("UPSWAP_ROOT", bench.dir.path().join("host")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("can't be copied into the cache: more than 4294967296 bytes"), "{stderr}");
+}
+
 #[test]
 fn nothing_is_stored_when_one_of_several_files_is_bad() {
     let bench = Bench::new();

@@ -329,7 +329,10 @@ fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confi
     let stderr = String::from_utf8_lossy(stderr);
     let line = stderr.lines().next().unwrap_or_default();
     let program = program.to_owned();
-    match (status.code(), ["setsid: ", "setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool))) {
+    match (
+        status.code(),
+        ["setsid: ", "setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool)),
+    ) {
         (Some(126 | 127), Some(said)) => {
             let user = match confinement {
                 Confinement::Nobody => format!("nobody (uid {NOBODY})"),

@@ -274,7 +274,7 @@ fn prove(host: &Host, judge: &Judge<'_>, file: &Path, name: &OsStr, say: &Say) -
     let mut copy = intake::unnamed(host).map_err(copy_error)?;
     match source(file)? {
         None => intake::copy_at_most(io::stdin().lock(), &mut copy, FILE),
-        Some(source) => intake::copy_at_most(source, &mut copy, FILE),
+        Some(source) => intake::at_most(source, FILE).and_then(|source| intake::copy_at_most(source, &mut copy, FILE)),
     }
     .map_err(copy_error)?;
     let (proven, verdict) = judge.prove(subject(file, name), copy)?;

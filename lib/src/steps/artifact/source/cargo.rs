@@ -45,7 +45,9 @@ pub enum CargoError {
         spelling: String,
     },
     /// A policy says which hosts may be asked.
-    #[error("{spelling}: cargo asks whom it likes, and the policy has HOSTS; build it where no policy binds, and take it from there")]
+    #[error(
+        "{spelling}: cargo asks whom it likes, and the policy has HOSTS; build it where no policy binds, and take it from there"
+    )]
     Hosts {
         /// The source.
         spelling: String,
