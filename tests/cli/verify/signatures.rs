@@ -286,7 +286,7 @@ fn a_signature_for_another_version_is_refused() {
     let record = |version: &str| {
         let digest = sha256(&path);
         bench.file(
-            &format!("{name}.origin.json"),
+            format!("{name}.origin.json"),
             format!(r#"{{"schema":1,"source":"gh:o/r","version":"{version}","asset":"{name}","digest":"{digest}","time":7}}"#),
         );
     };
