@@ -429,7 +429,6 @@ fn no_flipped_bit_changes_what_an_openpgp_signature_says() {
             now.is_some()
         });
         bench.file(file, &bytes);
-        eprintln!("{file}: {} bytes, flips taken: {survivors:?}", bytes.len());
         assert!(taken || survivors.is_empty(), "{file}: {survivors:?}");
     }
 }
