@@ -78,7 +78,10 @@ settle_keys() {
         ;;
     esac
     [ -z "$RUN_AS" ] || [ -n "$RUN" ] || die 2 "$1: RUN_AS without RUN: say what is to be run (--run)"
-    [ -n "$POLICY" ] || [ ! -e "/etc/upswap/$1.policy" ] || POLICY=/etc/upswap/$1.policy
+    # A link that leads nowhere is a policy too: one that nothing meets.
+    if [ -z "$POLICY" ] && { [ -e "/etc/upswap/$1.policy" ] || [ -L "/etc/upswap/$1.policy" ]; }; then
+        POLICY=/etc/upswap/$1.policy
+    fi
     allowed=''
     for what in $ALLOW; do allowed="$allowed --allow $what"; done
     [ -n "$SOURCE" ] || die 2 "$1: where its releases are is not known: write /etc/upswap/$1.conf, or give --source"
@@ -99,7 +102,8 @@ needs_root() {
 
 # A folder that is gone when the script is, however it ends.
 make_work_folder() {
-    work=$(mktemp -d) || exit 3
+    # Not in a TMPDIR that came along with sudo -E: its owner could put other files in the place of these.
+    work=$(unset TMPDIR && mktemp -d) || exit 3
     trap 'rm -rf "$work"' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT

@@ -20,7 +20,7 @@ impl Host {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), PermissionsExt::from_mode(0o755)).unwrap();
         fs::create_dir_all(root.path().join("usr/bin")).unwrap();
-        for tool in ["unshare", "setpriv", "timeout"] {
+        for tool in ["setsid", "unshare", "setpriv", "timeout"] {
             let real = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool)).into_iter().find(|p| p.exists());
             symlink(real.unwrap_or_else(|| panic!("{tool} is needed")), root.path().join("usr/bin").join(tool))
                 .unwrap();
@@ -244,4 +244,22 @@ fn a_stdout_that_fails_is_exit_3_and_no_panic() {
         assert_eq!(ran.status.code(), Some(3));
         assert!(!String::from_utf8(ran.stderr).unwrap().contains("panic"));
     }
+}
+
+/// Whoever shares root's terminal can type there.
+#[test]
+fn the_program_has_not_our_terminal() {
+    let host = Host::new();
+    let unit = "echo '[Unit]'; (: </dev/tty) 2>/dev/null && echo Word=terminal || echo Word=none";
+    let rune = host.script("rune", unit);
+    let terminal = |command: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", command, "/dev/null"]).env("UPSWAP_ROOT", host.0.path()).stdin(Stdio::null());
+        String::from_utf8_lossy(&script.output().unwrap().stdout).into_owned()
+    };
+    let rune = rune.display();
+    assert!(terminal(&format!("{rune}")).contains("Word=terminal"), "this test can fail");
+    let render = format!("{} -- {rune} print-systemd", assert_cmd::cargo::cargo_bin!("unit-render").display());
+    let said = terminal(&render);
+    assert!(said.contains("Word=none"), "{said}");
 }

@@ -38,6 +38,10 @@ impl Shelf {
 
     /// `upswap upgrade web --plan` with the key, for `source` and more flags.
     fn plan(&self, source: &Path, flags: &[&str]) -> Output {
+        self.plans(source, flags).output().unwrap()
+    }
+
+    fn plans(&self, source: &Path, flags: &[&str]) -> Command {
         let tools = Path::new(assert_cmd::cargo::cargo_bin!("swapbin")).parent().unwrap();
         // The scripts look below the target folder for the tools that this very test run has built.
         let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/upgrade"));
@@ -45,7 +49,8 @@ impl Shelf {
         command.env("UPSWAP_ROOT", self.0.path());
         command.args(["web", "--plan", "--skip-restart", "--extract", "web", "--bin-dir"]).arg(self.path("bin"));
         command.arg("--key").arg(self.path("web.pub")).arg("--source").arg(source).args(flags);
-        command.stdin(Stdio::null()).output().unwrap()
+        command.stdin(Stdio::null());
+        command
     }
 }
 
@@ -90,4 +95,12 @@ fn a_list_and_its_signature_may_have_the_version_in_their_names() {
     says(&shelf.plan(&releases, &signed), 0, "would replace");
     fs::write(releases.join("v1.0.0/web-1.0.0"), "#!/bin/sh\n# another\n").unwrap();
     says(&shelf.plan(&releases, &signed), 1, "does not verify");
+}
+
+/// The owner of a folder can put his own files in the place of root's.
+#[test]
+fn a_folder_that_the_caller_names_is_not_worked_in() {
+    let shelf = Shelf::new().signed("web-1.0.0");
+    let mut plan = shelf.plans(&shelf.path("releases"), &["--asset", "web-{version}"]);
+    says(&plan.env("TMPDIR", shelf.path("nowhere")).output().unwrap(), 0, "would replace");
 }

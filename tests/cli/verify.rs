@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio};
 
@@ -249,11 +249,36 @@ fn an_object_in_the_store_is_hashed_again_and_replaced_when_it_is_wrong() {
     symlink(&file, &object).unwrap();
     assert_eq!(bench.run(&["f"]).0, 0);
     assert!(fs::symlink_metadata(&object).unwrap().is_file());
+    // Neither is a file that others own or could have open.
+    for (owner, mode) in [(Some(4711), 0o755), (None, 0o666)] {
+        fs::set_permissions(&object, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(&object, owner, None).unwrap();
+        let held = fs::File::open(&object).unwrap();
+        assert_eq!(bench.run(&["f"]).0, 0);
+        let (there, before) = (fs::metadata(&object).unwrap(), held.metadata().unwrap());
+        assert!(there.uid() != 4711 && there.mode() & 0o777 == 0o755 && there.ino() != before.ino());
+    }
     // A store that others can write to is none.
     let folder = object.parent().unwrap();
     fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let (code, stdout, stderr) = bench.run(&["f"]);
     assert_eq!((code, stdout.as_str(), stderr.contains("not trusted")), (3, "", true), "{stderr}");
+}
+
+/// A file of holes costs nobody anything but whoever copies it.
+#[test]
+fn a_file_that_is_too_large_is_refused_before_it_is_copied() {
+    let bench = Bench::new();
+    fs::File::create(bench.path("f")).unwrap().set_len(1 << 40).unwrap();
+    let mut verify = bench.verify();
+    // A cache with less room than that would be full.
+    let run = verify.args(["--sha256", &"0".repeat(64), "f"]);
+    let mut limited = Program::new("prlimit");
+    limited.arg("--fsize=1048576").arg(run.get_program()).args(run.get_args()).current_dir(bench.path(""));
+    let output = limited.env("UPSWAP_ROOT", bench.dir.path().join("host")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("can't be copied into the cache: more than 4294967296 bytes"), "{stderr}");
 }
 
 #[test]

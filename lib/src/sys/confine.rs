@@ -1,12 +1,11 @@
 //! Running a program that nobody trusts yet: as nobody, without network, capabilities and new privileges, for a while.
 //!
-//! By `unshare` and `setpriv` of util-linux and `timeout` of coreutils, so that no code of ours runs between fork and exec.
+//! By `setsid`, `unshare` and `setpriv` of util-linux and `timeout` of coreutils, so that no code of ours runs between fork and exec.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -149,7 +148,7 @@ impl Confined<'_> {
     }
 
     fn command(&self, host: &Host, confinement: Confinement, program: &Path) -> Result<process::Command, ConfineError> {
-        let mut words: Vec<OsString> = Vec::new();
+        let mut words = own_session(host)?;
         if confinement == Confinement::Nobody {
             words.push(host.program("unshare")?.into());
             words.extend(["--net", "--ipc", "--pid", "--fork", "--kill-child", "--"].map(Into::into));
@@ -188,9 +187,17 @@ pub fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a command the fixed environment, the folder `/`, and a process group of its own.
+/// The words in front that take the command away from this terminal, and give it a process group of its own: whoever shares a
+/// controlling terminal with root can type there (`TIOCSTI` in `ioctl_tty(2)`), as nobody too.
+///
+/// The command must not lead a process group, or else setsid forks, and what is killed is not the program.
+fn own_session(host: &Host) -> Result<Vec<OsString>, ToolError> {
+    Ok(vec![host.program("setsid")?.into()])
+}
+
+/// Gives a command the fixed environment and the folder `/`.
 fn fixed(command: &mut process::Command) -> &mut process::Command {
-    command.env_clear().current_dir("/").process_group(0);
+    command.env_clear().current_dir("/");
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8").env("HOME", "/").env("NO_COLOR", "1");
     command.stdout(Stdio::piped()).stderr(Stdio::piped())
 }
@@ -211,6 +218,8 @@ fn to_its_end(
     // (--kill-child) and thereby all within.
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let _ = killpg(group, Signal::SIGKILL);
+    // It may not have its group yet.
+    let _ = child.kill();
     let status = child.wait().map_err(failed)?;
     let (stdout, stderr) = result?;
     refusal(status, &stderr, program, confinement)?;
@@ -315,12 +324,15 @@ fn located(program: &OsStr) -> Result<PathBuf, ConfineError> {
         .map_err(|source| ConfineError::Io { program: program.into(), source })
 }
 
-/// setpriv and unshare end with 1 when they fail, timeout with 125, setpriv with 126 or 127 when it can't execute (their manual pages).
+/// setsid, setpriv and unshare end with 1 when they fail, timeout with 125, setpriv with 126 or 127 when it can't execute (their manual pages).
 fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confinement) -> Result<(), ConfineError> {
     let stderr = String::from_utf8_lossy(stderr);
     let line = stderr.lines().next().unwrap_or_default();
     let program = program.to_owned();
-    match (status.code(), ["setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool))) {
+    match (
+        status.code(),
+        ["setsid: ", "setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool)),
+    ) {
         (Some(126 | 127), Some(said)) => {
             let user = match confinement {
                 Confinement::Nobody => format!("nobody (uid {NOBODY})"),
@@ -399,6 +411,18 @@ mod tests {
             ],
             "{said}"
         );
+    }
+
+    #[test]
+    fn its_own_session_is_also_the_group_that_is_killed() {
+        let mut words = own_session(&Host::below(Path::new("/"))).unwrap();
+        let mut command = process::Command::new(words.remove(0));
+        let stat = "read -r line </proc/self/stat; set -- ${line##*) }; echo $$ $3 $4";
+        fixed(command.args(["sh", "-c", stat])).stdin(Stdio::null());
+        let output = to_its_end(&mut command, Path::new("sh"), LONG, 1000, Confinement::NoNewPrivileges).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words: Vec<_> = said.split_whitespace().collect();
+        assert!(words.len() == 3 && words.iter().all(|word| *word == words[0]), "process, group, session: {said}");
     }
 
     #[test]

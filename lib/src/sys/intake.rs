@@ -41,9 +41,18 @@ pub fn read_at_most(reader: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
+        return Err(too_large(most));
     }
     Ok(bytes)
+}
+
+/// The same file when it holds at most `most` bytes now; what grows meanwhile is for whoever reads it.
+pub fn at_most(file: File, most: u64) -> io::Result<File> {
+    if file.metadata()?.len() > most { Err(too_large(most)) } else { Ok(file) }
+}
+
+fn too_large(most: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes"))
 }
 
 /// A file of its own in the cache that has no name: nobody else can open it, and it is gone when this process is.
@@ -73,7 +82,7 @@ pub fn named(file: &File, folder: &Path, prefix: &str) -> io::Result<Option<Temp
 pub fn copy_at_most(reader: impl Read, file: &mut File, most: u64) -> io::Result<u64> {
     let copied = io::copy(&mut reader.take(most + 1), file)?;
     if copied > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
+        return Err(too_large(most));
     }
     file.flush()?;
     file.rewind()?;
@@ -96,7 +105,7 @@ pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Res
         reader.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
         match left.checked_sub(piece.len() as u64) {
             Some(fewer) => left = fewer,
-            None => return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes"))),
+            None => return Err(too_large(most)),
         }
         Ok(piece)
     };
@@ -254,7 +263,7 @@ mod tests {
     #[test]
     fn a_hashed_copy_is_the_whole_of_it_and_its_digest() {
         const PIECE: usize = 128 * 1024;
-        let bytes: Vec<u8> = (0..9 * PIECE + 1).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let bytes: Vec<u8> = (0..=9 * PIECE).map(|i| u8::try_from(i % 251).unwrap()).collect();
         for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 5 * PIECE, 9 * PIECE + 1] {
             let mut file = tempfile::tempfile().unwrap();
             let most = len as u64;

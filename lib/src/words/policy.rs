@@ -93,9 +93,10 @@ impl Facts {
         self.statements.iter().filter_map(|statement| statement.signer.as_ref())
     }
 
-    /// When it was signed, where a signature covers that; the latest.
-    fn signed_at(&self) -> Option<u64> {
-        self.statements.iter().filter_map(|statement| statement.signed_at).max()
+    /// When it was signed by one of whom `may_sign` is true, where a signature covers that; the latest.
+    fn signed_at(&self, may_sign: impl Fn(&Signer) -> bool) -> Option<u64> {
+        let counts = |statement: &&Statement| statement.signer.as_ref().is_some_and(&may_sign);
+        self.statements.iter().filter(counts).filter_map(|statement| statement.signed_at).max()
     }
 
     fn prove(&self, demand: Demand) -> bool {
@@ -231,7 +232,7 @@ impl Policy {
 
     /// Holds a file against all demands but [`Policy::hosts`], which bind whoever fetches.
     pub fn judge(&self, facts: &Facts) -> Result<(), Unmet> {
-        let may_sign = |signer: &Signer| self.signers.iter().any(|who| who.is(signer));
+        let may_sign = |signer: &Signer| self.signers.is_empty() || self.signers.iter().any(|who| who.is(signer));
         if !self.signers.is_empty() && !facts.signers().any(may_sign) {
             return Err(Unmet::Signer(facts.signers().map(Signer::to_string).collect()));
         }
@@ -243,7 +244,7 @@ impl Policy {
         }
         if let Some(least) = self.min_age {
             // The later of the two: a stolen key can sign any date, and a mirror can name any.
-            let Some(time) = facts.published.max(facts.signed_at()) else {
+            let Some(time) = facts.published.max(facts.signed_at(|_| true)) else {
                 return Err(Unmet::Undated("neither its source nor a signature says when it was made", "MIN_AGE"));
             };
             let age = facts.now.saturating_sub(time);
@@ -252,7 +253,8 @@ impl Policy {
             }
         }
         if let Some(most) = self.max_age {
-            let Some(time) = facts.signed_at() else {
+            // Another signer's date would make what is held back look new.
+            let Some(time) = facts.signed_at(may_sign) else {
                 return Err(Unmet::Undated("no signature says when it was made", "MAX_AGE"));
             };
             let age = facts.now.saturating_sub(time);
@@ -401,6 +403,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_date_of_who_may_sign_makes_anything_new() {
+        let mut facts = facts();
+        let signer = Some(Signer::OpenPgp { primary: "0".repeat(40), key: "0".repeat(40) });
+        facts.statements.push(Statement { signer, signed_at: Some(NOW), ..facts.statements[1].clone() });
+        let old = policy(&format!("SIGNER=minisign:{KEY}\nMAX_AGE=9d")).judge(&facts);
+        assert!(matches!(old, Err(Unmet::TooOld { .. })), "{old:?}");
+        policy(&format!("SIGNER=minisign:{KEY}\nSIGNER=openpgp:{}\nMAX_AGE=9d", "0".repeat(40))).judge(&facts).unwrap();
+        policy("MAX_AGE=9d").judge(&facts).unwrap();
+    }
+
+    #[test]
     fn what_is_not_known_never_meets_a_demand() {
         let nothing = Facts { now: NOW, ..Facts::default() };
         for text in ["SIGNER=ssh:SHA256:x", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
@@ -423,6 +436,7 @@ mod tests {
         for bad in [
             "SIGNER",
             "SIGNER=",
+            "HOSTS=\" \"",
             "signer=minisign:x",
             "SIGNERS=minisign:x",
             "SIGNER=minisign:",

@@ -198,9 +198,11 @@ impl Who {
             Signer::Minisign { number, key } => {
                 of(By::Minisign) && (self.name == *key || bare(&self.name).trim_start_matches('0') == number)
             }
-            Signer::Ssh { fingerprint, principals } => {
-                of(By::Ssh) && (self.name == *fingerprint || principals.iter().any(|list| matches(list, &self.name)))
+            // A fingerprint is no principal: a key that may sign for everybody ('*') is not every key.
+            Signer::Ssh { fingerprint, .. } if self.name.starts_with("SHA256:") => {
+                of(By::Ssh) && self.name == *fingerprint
             }
+            Signer::Ssh { principals, .. } => of(By::Ssh) && principals.iter().any(|list| matches(list, &self.name)),
             Signer::OpenPgp { primary, key } => of(By::OpenPgp) && [primary, key].contains(&&bare(&self.name)),
             Signer::Sigstore { identity, .. } => of(By::Sigstore) && self.name == *identity,
         }
@@ -292,6 +294,14 @@ mod tests {
             ("01234567", &openpgp),
         ] {
             assert!(!name.parse::<Who>().unwrap().is(signer), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_for_every_principal_is_not_every_key() {
+        let anybody = Signer::Ssh { fingerprint: "SHA256:abC".to_owned(), principals: vec!["*".to_owned()] };
+        for (name, is) in [("a@x", true), ("SHA256:abC", true), ("SHA256:other", false), ("ssh:SHA256:other", false)] {
+            assert_eq!(name.parse::<Who>().unwrap().is(&anybody), is, "{name}");
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Listed {
     pub sha256: Option<Digest>,
     /// Its SHA-512.
     pub sha512: Option<Sha512>,
+    /// Whether the list itself names the file. A digest that is alone is of whatever its list is called after.
+    pub by_name: bool,
 }
 
 /// A line that makes a list unusable.
@@ -159,7 +161,7 @@ impl Sums {
             }
         }
         match (listed == Listed::default(), weak) {
-            (false, _) => Ok(listed),
+            (false, _) => Ok(Listed { by_name: true, ..listed }),
             (true, Some(algorithm)) => Err(NoEntry::Weak { name: shown(), algorithm }),
             (true, None) => Err(NoEntry::Absent { name: shown(), listed: self.shortened(name.as_bytes()) }),
         }
@@ -191,8 +193,8 @@ impl Sums {
 /// A digest that is alone in its list is of the file that the list is named after.
 fn alone(value: &Value, name: &OsStr, list: &OsStr) -> Result<Listed, NoEntry> {
     let (suffixes, listed) = match value {
-        Value::Sha256(digest) => (["sha256", "sha256sum"], Listed { sha256: Some(*digest), sha512: None }),
-        Value::Sha512(digest) => (["sha512", "sha512sum"], Listed { sha256: None, sha512: Some(*digest) }),
+        Value::Sha256(digest) => (["sha256", "sha256sum"], Listed { sha256: Some(*digest), ..Listed::default() }),
+        Value::Sha512(digest) => (["sha512", "sha512sum"], Listed { sha512: Some(*digest), ..Listed::default() }),
         Value::PassedOver(algorithm) => {
             let name = name.to_string_lossy().into_owned();
             return Err(NoEntry::Weak { name, algorithm: algorithm.clone() });
@@ -453,10 +455,10 @@ mod tests {
     fn sha512_lists_are_read_and_all_that_is_listed_must_hold() {
         let long = Sha512::from_hex(LONG.as_bytes());
         for line in ["{L}  f", "{L} *f", "SHA512 (f) = {L}", "SHA2-512(f)= {L}"] {
-            let both = Listed { sha256: None, sha512: long };
+            let both = Listed { sha256: None, sha512: long, by_name: true };
             assert_eq!(listed(&line.replace("{L}", LONG), "f"), Some(both), "{line}");
         }
-        let both = Listed { sha256: A.parse().ok(), sha512: long };
+        let both = Listed { sha256: A.parse().ok(), sha512: long, by_name: true };
         assert_eq!(listed(&format!("SHA512 (f) = {LONG}\nSHA256 (f) = {A}"), "f"), Some(both));
         let other = LONG.replace('d', "e");
         assert!(matches!(refused(&format!("{LONG}  f\n{other}  f"), "f", "SUMS"), NoEntry::Contradiction { .. }));

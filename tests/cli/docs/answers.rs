@@ -124,7 +124,7 @@ fn fetch_prints_what_its_page_says() {
 fn verify_prints_what_its_page_says() {
     let mut host = Host::new("verify");
     fs::create_dir_all(host.path("usr/bin")).unwrap();
-    for confining in ["unshare", "setpriv", "timeout"] {
+    for confining in ["setsid", "unshare", "setpriv", "timeout"] {
         symlink(Path::new("/usr/bin").join(confining), host.path(&format!("usr/bin/{confining}"))).unwrap();
     }
     let text = "#!/bin/sh\necho rune 1.0\n";
@@ -139,7 +139,7 @@ fn verify_prints_what_its_page_says() {
 fn unit_render_prints_what_its_page_says() {
     let mut host = Host::new("unit-render");
     fs::create_dir_all(host.path("usr/bin")).unwrap();
-    for confining in ["unshare", "setpriv", "timeout"] {
+    for confining in ["setsid", "unshare", "setpriv", "timeout"] {
         symlink(Path::new("/usr/bin").join(confining), host.path(&format!("usr/bin/{confining}"))).unwrap();
     }
     let program = host.file("runed", "#!/bin/sh\nprintf '[Unit]\\nDescription=x\\n'\n");

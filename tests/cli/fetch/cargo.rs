@@ -84,7 +84,9 @@ fn a_crate_is_built_once_and_gives_its_programs() {
     }
     let ended = run(crates.fetch().args(["--json", "--sums", "SHA256SUMS", "cargo:sample@0.1"]));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stderr.contains("cargo builds sample 0.1.1; its build scripts run as you"), "{}", ended.stderr);
+    let who = if nix::unistd::geteuid().is_root() { "as root, and those of all it depends on" } else { "as you" };
+    let builds = format!("cargo builds sample 0.1.1; its build scripts run {who}");
+    assert!(ended.stderr.contains(&builds), "{}", ended.stderr);
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&answer["version"], &answer["assets"][1]["name"]), (&json!("0.1.1"), &json!("two")));
     let names = ["SHA256SUMS", "one", "one.origin.json", "two", "two.origin.json"];
@@ -110,6 +112,21 @@ fn a_crate_is_built_once_and_gives_its_programs() {
         "{}",
         ended.stderr
     );
+}
+
+/// Nobody here decides whom cargo asks.
+#[test]
+fn a_policy_with_hosts_lets_no_cargo_out() {
+    let crates = Crates::new();
+    let (mut fetch, cargo) = crates.played_by("touch \"$0.ran\"; echo 'version: 0.1.0'");
+    fs::write(crates.env.root.path().join("policy"), "HOSTS=example.com\n").unwrap();
+    let policy = crates.env.root.path().join("policy");
+    for source in ["cargo:sample", "cargo:sample@0.1.0"] {
+        let ended = run(fetch.arg("--policy").arg(&policy).arg(source));
+        assert!(ended.code == 1 && ended.stderr.contains("the policy has HOSTS"), "{}", ended.stderr);
+        fetch = crates.played_by("touch \"$0.ran\"").0;
+    }
+    assert!(!cargo.with_extension("ran").exists());
 }
 
 #[test]

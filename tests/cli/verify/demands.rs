@@ -51,6 +51,60 @@ fn nothing_below_the_floor_is_taken() {
 }
 
 #[test]
+fn a_floor_that_was_named_and_is_not_there_lets_nothing_through() {
+    let bench = Bench::new();
+    bench.fetched("v2.0.0");
+    for (floor, code) in [("./flor", 3), ("", 2), ("..", 2), ("run ed", 2), ("runed", 0)] {
+        let (got, stdout, stderr) = bench.run(&["--check", "--floor", floor, "f"]);
+        assert_eq!((got, stdout.is_empty()), (code, code != 0), "{floor:?}: {stderr}");
+    }
+}
+
+/// Whoever can write the record beside a file could name any version and any date.
+#[test]
+fn what_others_say_of_the_version_counts_only_when_it_is_proven() {
+    const EVE: u32 = 4711;
+    let bench = Bench::new();
+    bench.fetched("v999.0.0");
+    bench.floor("v1.0.0\n");
+    let record = bench.path("f.origin.json");
+    let store = || -> serde_json::Value {
+        let path = bench.store().into_iter().find(|path| path.ends_with(".origin.json")).unwrap();
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    };
+    chown(&record, Some(EVE), None).unwrap();
+    let (code, _, stderr) = bench.run(&["--floor", "runed", "f"]);
+    assert!(code == 1 && stderr.contains("it is of no known version"), "{stderr}");
+    assert!(stderr.contains("its version counts only where it is proven: it belongs to somebody else"), "{stderr}");
+    bench.file("policy", "MIN_AGE=1d");
+    let (code, _, stderr) = bench.run(&["--check", "--policy", "policy", "f"]);
+    assert!(code == 1 && stderr.contains("its age is not known"), "{stderr}");
+    assert_eq!(bench.run(&["f"]).0, 0);
+    assert_eq!((&store()["version"], &store()["source"]), (&json!(null), &json!("gh:o/r")));
+    // The program says it itself.
+    bench.file("SHA256SUMS", "");
+    bench.listed("f", b"#!/bin/sh\necho v999.0.0\n");
+    let digest = sha256(&bench.path("f"));
+    let of = |version: &str| json!({"schema": 1, "source": "x", "version": version, "asset": "f", "digest": digest, "time": 1});
+    fs::write(&record, of("v999.0.0").to_string()).unwrap();
+    fs::remove_dir_all(bench.dir.path().join("host/var/cache/upswap/store")).unwrap();
+    let (code, _, stderr) = bench.run(&["--floor", "runed", "--run", "--version", "f"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(store()["version"], json!("v999.0.0"));
+    // In a folder that all can write to, whoever owns the record.
+    chown(&record, Some(0), None).unwrap();
+    assert_eq!(bench.run(&["--check", "--floor", "runed", "f"]).0, 0);
+    fs::set_permissions(bench.path(""), PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(bench.run(&["--check", "--floor", "runed", "f"]).0, 1);
+    // A record that nobody ends to write, and one that is a way to a secret.
+    fs::set_permissions(bench.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::remove_file(&record).unwrap();
+    nix::unistd::mkfifo(&record, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (code, _, stderr) = bench.run(&["--check", "f"]);
+    assert!(code == 0 && stderr.contains("not a regular file; left aside"), "{stderr}");
+}
+
+#[test]
 fn a_floor_that_says_nothing_lets_nothing_through() {
     let bench = Bench::new();
     bench.fetched("v2.0.0");

@@ -50,6 +50,7 @@ could see test -e /proc/{pid}
 could port port
 could lock test -e /proc/self/fd/7
 could disk test -e /dev/pts
+could last grep -qx 1000 /proc/self/oom_score_adj
 grep -E '^(CapPrm|CapBnd|NoNewPrivs)' /proc/self/status | tr '\t' ' '
 "#,
             port = self.port.local_addr().unwrap().port(),
@@ -107,6 +108,7 @@ fn a_program_in_its_cell_reads_the_service_s_files_and_reaches_nothing_else() {
     port no
     lock no
     disk no
+    last yes
     CapPrm: 0000000000000000
     CapBnd: 0000000000000000
     NoNewPrivs: 1
@@ -303,7 +305,7 @@ fn a_host_that_gives_no_namespaces_runs_nothing_unless_told() {
     let host = bench.dir.path().join("host");
     fs::remove_file(host.join("usr")).unwrap();
     fs::create_dir_all(host.join("usr/bin")).unwrap();
-    for tool in ["setpriv", "timeout"] {
+    for tool in ["setsid", "setpriv", "timeout"] {
         symlink(Path::new("/usr/bin").join(tool), host.join("usr/bin").join(tool)).unwrap();
     }
     let denied = "#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n";
@@ -314,6 +316,25 @@ fn a_host_that_gives_no_namespaces_runs_nothing_unless_told() {
     insta::assert_snapshot!(stderr.trim_end(), @"verify: rune: was not run, as it cannot be confined here: unshare: unshare failed: Operation not permitted; run verify as root, or accept that: --run-unconfined");
     let (code, _, stderr) = bench.run(&["--run", "--version", "--run-unconfined", "rune"]);
     assert_eq!((code, stderr.contains("ran without namespaces")), (0, true), "{stderr}");
+}
+
+/// Whoever shares root's terminal can type there.
+#[test]
+fn no_program_that_is_run_has_our_terminal() {
+    let bench = Bench::new();
+    bench.listed("rune", b"#!/bin/sh\n(: </dev/tty) 2>/dev/null && echo terminal || echo none\n");
+    let terminal = |command: &str| {
+        let mut script = Program::new("script");
+        script.args(["-qec", command, "/dev/null"]).current_dir(bench.path("")).stdin(Stdio::null());
+        let output = script.env("UPSWAP_ROOT", bench.dir.path().join("host")).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(terminal("sh rune").contains("terminal"), "this test can fail");
+    let verify = format!("{} -q --json --sums SHA256SUMS --run ''", cargo_bin("verify").display());
+    for option in ["", "--run-unconfined"] {
+        let said = terminal(&format!("{verify} {option} rune"));
+        assert!(said.contains(r#""line":"none""#), "{option}: {said}");
+    }
 }
 
 /// Who is not root gets a cell where the kernel gives user namespaces, and is refused where it does not.

@@ -286,7 +286,7 @@ fn a_signature_for_another_version_is_refused() {
     let record = |version: &str| {
         let digest = sha256(&path);
         bench.file(
-            &format!("{name}.origin.json"),
+            format!("{name}.origin.json"),
             format!(r#"{{"schema":1,"source":"gh:o/r","version":"{version}","asset":"{name}","digest":"{digest}","time":7}}"#),
         );
     };
@@ -314,6 +314,26 @@ fn a_signature_for_another_version_is_refused() {
     record("v1.2.3");
     let (code, stdout, _) = bench.ran(bench.verify().args(list).arg(name));
     assert_eq!((code, stdout.as_str(), bench.store().len()), (1, "", 0));
+}
+
+/// A digest without a name is of whatever its list is called after, and nobody signed what it is called.
+#[test]
+fn only_a_name_in_the_list_is_signed_with_it() {
+    let bench = Bench::new();
+    let path = bench.file("rune-9.9.9", "#!/bin/sh\n");
+    bench.ssh_key("k", &[]);
+    bench.file("signers", format!("* {}\n", bench.public("k")));
+    bench.file("policy", "REQUIRE=version\n");
+    let digest = sha256(&path);
+    let list = "rune-9.9.9.sha256";
+    let arguments =
+        ["--sums", list, "--ssh", "signers", "--policy", "policy", "--expect-version", "9.9.9", "rune-9.9.9"];
+    for (text, code) in [(format!("{digest}  rune-9.9.9\n"), 0), (format!("{digest}\n"), 1)] {
+        bench.file(list, text);
+        bench.ssh_sign("k", "file", list);
+        let (got, stderr) = bench.check(&arguments);
+        assert!(got == code && (code == 0 || stderr.contains("version is not proven (REQUIRE)")), "{got}: {stderr}");
+    }
 }
 
 impl Bench {
@@ -409,7 +429,6 @@ fn no_flipped_bit_changes_what_an_openpgp_signature_says() {
             now.is_some()
         });
         bench.file(file, &bytes);
-        eprintln!("{file}: {} bytes, flips taken: {survivors:?}", bytes.len());
         assert!(taken || survivors.is_empty(), "{file}: {survivors:?}");
     }
 }

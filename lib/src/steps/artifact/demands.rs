@@ -1,11 +1,13 @@
 //! What must hold of a proven file besides its evidence: it is not below the floor, and it meets a policy.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::floor::{self, FloorError};
 use crate::sys::{Host, trust};
 use crate::words::exit::{Coded, Exit};
+use crate::words::name::{Name, NotAName};
 use crate::words::policy::{self, BadPolicy, Facts, Policy, Unmet};
 use crate::words::release::Tag;
 
@@ -31,6 +33,9 @@ pub enum DemandError {
     /// The floor tells nothing.
     #[error(transparent)]
     Floor(#[from] FloorError),
+    /// The floor is of no NAME.
+    #[error("--floor: {0}; or a path with a '/'")]
+    Name(#[from] NotAName),
     /// The policy can't be read, or is not to be believed.
     #[error("{path}: the policy can't be read: {source}", path = .path.display())]
     Unreadable {
@@ -84,6 +89,7 @@ impl Coded for DemandError {
     fn exit(&self) -> Exit {
         match self {
             Self::Floor(e) => e.exit(),
+            Self::Name(_) => Exit::Usage,
             Self::Unreadable { .. } | Self::Missing { .. } | Self::Malformed { .. } => Exit::CouldNot,
             Self::Below { .. } | Self::Unmet { .. } => Exit::No,
         }
@@ -99,13 +105,18 @@ pub fn policy(host: &Host, path: &Path) -> Result<Policy, DemandError> {
 }
 
 impl Demands {
-    /// Reads what is demanded. A floor that is not there yet demands nothing.
+    /// Reads what is demanded. The floor of a NAME that is not there yet demands nothing.
     pub fn read(&self, host: &Host) -> Result<Held, DemandError> {
         let mut held = Held::default();
         if let Some(floor) = &self.floor {
-            let name = floor.to_str().filter(|name| !name.contains('/'));
-            let path = name.map_or_else(|| floor.clone(), |name| floor::path(host, name));
-            held.floor = floor::read(host, &path)?.map(|floor| (path, floor));
+            // A NAME has none before its first proof; a FILE that is not there was meant to demand something.
+            held.floor = if floor.as_os_str().as_bytes().contains(&b'/') {
+                let found = floor::read(host, floor)?.ok_or_else(|| FloorError::Missing { path: floor.clone() })?;
+                Some((floor.clone(), found))
+            } else {
+                let path = floor::path(host, floor.to_string_lossy().parse::<Name>()?.as_str());
+                floor::read(host, &path)?.map(|floor| (path, floor))
+            };
         }
         if let Some(path) = &self.policy {
             held.policy = Some((path.clone(), policy(host, path)?));

@@ -22,6 +22,12 @@ pub enum FloorError {
         /// Why.
         source: io::Error,
     },
+    /// There is none where one was named.
+    #[error("{path}: there is no such floor, so nothing is taken; write the lowest version that may be taken into it", path = .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// It holds something else than one version.
     #[error("{path}: {why}; write the lowest version that may be taken into it", path = .path.display())]
     Malformed {
@@ -60,7 +66,7 @@ pub fn raise(host: &Host, name: &str, version: &str) -> io::Result<()> {
     match read(host, &path) {
         Ok(Some(floor)) if !is_newer(&version, &floor) => Ok(()),
         Ok(_) => durable::replace(&path, format!("{version}\n").as_bytes(), 0o644),
-        Err(FloorError::Malformed { .. }) => Ok(()),
+        Err(FloorError::Malformed { .. } | FloorError::Missing { .. }) => Ok(()),
         Err(FloorError::Unreadable { source, .. }) => Err(source),
     }
 }

@@ -3,10 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::sys::durable;
+use crate::sys::{Host, durable, intake, trust};
 use crate::words::digest::Digest;
 
 /// Where a file came from. Written by fetch beside the asset, completed by verify in the store.
@@ -56,13 +55,27 @@ impl Origin {
 
     /// The record at `path`; `None` when there is none.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
-        match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: not an origin record: {e}", path.display()))
-            }),
+        match intake::read_small(path) {
+            Ok(bytes) => Self::parse(path, &bytes).map(Some),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+            Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
         }
+    }
+
+    /// The record beside `asset`, and why others may have written what it says; `None` when there is none.
+    pub fn of(host: &Host, asset: &Path) -> io::Result<Option<(Self, Option<io::Error>)>> {
+        let path = Self::beside(asset);
+        let (record, doubt) = match trust::read(host, &path) {
+            Ok(bytes) => (bytes.map(|bytes| Self::parse(&path, &bytes)).transpose()?, None),
+            Err(why) => (Self::read(&path)?, Some(why)),
+        };
+        Ok(record.map(|record| (record, doubt)))
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: not an origin record: {e}", path.display()))
+        })
     }
 
     /// Writes the record to `path`, whole or not at all.

@@ -14,7 +14,7 @@ use fs_err as fs;
 
 use super::evidence::Proven;
 use super::origin::Origin;
-use crate::sys::{Host, durable, intake};
+use crate::sys::{Host, durable, intake, trust};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::FileName;
@@ -135,15 +135,14 @@ impl Store {
             return Ok((path, Admitted::Kept));
         }
         let bytes = proven.bytes().map_err(io)?;
-        let (temporary, digest) = match intake::named(bytes, folder, ".upswap-").map_err(io)? {
+        let (temporary, digest) = if let Some(temporary) = intake::named(bytes, folder, ".upswap-").map_err(io)? {
             // The very file that was proven: nobody else could open it until now, and none of it is copied.
-            Some(temporary) => (temporary, on_disk(bytes, mode).map_err(io)?),
-            None => {
-                let mut temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
-                io::copy(bytes, temporary.as_file_mut()).map_err(io)?;
-                let digest = on_disk(temporary.as_file_mut(), mode).map_err(io)?;
-                (temporary.into_temp_path(), digest)
-            }
+            (temporary, on_disk(bytes, mode).map_err(io)?)
+        } else {
+            let mut temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
+            io::copy(bytes, temporary.as_file_mut()).map_err(io)?;
+            let digest = on_disk(temporary.as_file_mut(), mode).map_err(io)?;
+            (temporary.into_temp_path(), digest)
         };
         if digest != proven.digest() {
             return Err(StoreError::Changed { path: path.display().to_string() });
@@ -199,9 +198,9 @@ fn trusted(folder: &Path) -> io::Result<Result<(), StoreError>> {
     Ok(Err(StoreError::Untrusted { path, owner: meta.uid(), mode: meta.mode() & 0o7777 }))
 }
 
-/// True when `path` is a regular file, no link to one, with this digest.
+/// True when `path` is a regular file, no link to one, with this digest, and nobody else could change that again.
 fn holds(path: &Path, digest: &Digest) -> bool {
-    let regular = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    let ours = fs::symlink_metadata(path).is_ok_and(|meta| trust::is_our_file(&meta));
     let found = || intake::open_regular(path).and_then(Digest::of_reader);
-    regular && found().is_ok_and(|(found, _)| found == *digest)
+    ours && found().is_ok_and(|(found, _)| found == *digest)
 }

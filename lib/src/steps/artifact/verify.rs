@@ -158,8 +158,9 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                     Some(source) => judge.judge(subject(file, name), source)?,
                 };
                 told(file, &verdict, say);
-                let origin = origin(file, name, &verdict, say);
-                let facts = facts(request, name, &verdict, &origin)?;
+                let mut origin = origin(host, file, name, &verdict, say);
+                let mut facts = facts(request, name, &verdict, &origin.record)?;
+                origin.doubt(request, &mut facts);
                 demands.judge(&shown(file), &facts)?;
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
@@ -168,19 +169,20 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
             let mut assets = Vec::new();
             for (file, name) in named {
                 let asset = prove(host, &judge, file, name, say)?;
-                facts(request, name, &asset.verdict, &asset.origin)?;
+                facts(request, name, &asset.verdict, &asset.origin.record)?;
                 assets.push(asset);
             }
             let mut chosen = chosen(host, &mut assets, request.name.as_ref(), wanted)?;
             let kinds = fits(host, &mut chosen, *target, say)?;
             let ran = ran(host, runs.as_ref(), &assets, &mut chosen, &kinds, say)?;
-            for (index, asset) in assets.iter().enumerate() {
-                let mut facts = facts(request, &asset.name, &asset.verdict, &asset.origin)?;
+            for (index, asset) in assets.iter_mut().enumerate() {
+                let mut facts = facts(request, &asset.name, &asset.verdict, &asset.origin.record)?;
                 let of_it = chosen.iter().zip(&ran).filter(|(file, _)| file.asset == index).flat_map(|(_, ran)| ran);
                 let printed = of_it.into_iter().filter_map(|ran| ran.version.as_deref()).collect::<Vec<_>>();
                 facts.version_proven |= facts.version.as_ref().is_some_and(|wanted| {
                     printed.iter().any(|found| same_version(found, wanted.as_str()) == Some(true))
                 });
+                asset.origin.doubt(request, &mut facts);
                 demands.judge(&shown(&asset.file), &facts)?;
             }
             store(host, assets, chosen, kinds, ran, say)
@@ -233,7 +235,28 @@ struct Asset {
     name: std::ffi::OsString,
     proven: Proven,
     verdict: Verdict,
-    origin: Origin,
+    origin: Said,
+}
+
+/// Where a file comes from, by its record.
+struct Said {
+    record: Origin,
+    /// Whether nobody else could have written the record.
+    believed: bool,
+}
+
+impl Said {
+    /// Drops what somebody else's word is all there is for: the date, and a version that nobody asked for or proved. A floor
+    /// and a policy rest on both, and the store keeps them.
+    fn doubt(&mut self, request: &Request, facts: &mut Facts) {
+        if self.believed {
+            return;
+        }
+        (self.record.published, facts.published) = (None, None);
+        if request.version.is_none() && !facts.version_proven {
+            (self.record.version, facts.version) = (None, None);
+        }
+    }
 }
 
 /// A file for the store: the asset it is from, its name, its bytes.
@@ -249,12 +272,12 @@ fn prove(host: &Host, judge: &Judge<'_>, file: &Path, name: &OsStr, say: &Say) -
     let mut copy = intake::unnamed(host).map_err(copy_error)?;
     match source(file)? {
         None => intake::copy_at_most(io::stdin().lock(), &mut copy, FILE),
-        Some(source) => intake::copy_at_most(source, &mut copy, FILE),
+        Some(source) => intake::at_most(source, FILE).and_then(|source| intake::copy_at_most(source, &mut copy, FILE)),
     }
     .map_err(copy_error)?;
     let (proven, verdict) = judge.prove(subject(file, name), copy)?;
     told(file, &verdict, say);
-    let origin = origin(file, name, &verdict, say);
+    let origin = origin(host, file, name, &verdict, say);
     Ok(Asset { file: file.to_owned(), name: name.to_owned(), proven, verdict, origin })
 }
 
@@ -311,7 +334,7 @@ fn ran(
     let Some(runs) = runs else { return Ok(chosen.iter().map(|_| Vec::new()).collect()) };
     let candidate = |(file, kind): (_, &Kind)| {
         let file: &mut Chosen = file;
-        let origin = assets.get(file.asset).map(|asset| &asset.origin);
+        let origin = assets.get(file.asset).map(|asset| &asset.origin.record);
         Candidate { name: &file.name, kind: *kind, proven: &mut file.proven, origin }
     };
     let mut candidates: Vec<_> = chosen.iter_mut().zip(kinds).map(candidate).collect();
@@ -332,7 +355,7 @@ fn store(
     let mut origins = Vec::new();
     for asset in assets {
         verified.push(Verified { file: asset.file, verdict: asset.verdict, stored: Vec::new() });
-        origins.push(asset.origin);
+        origins.push(asset.origin.record);
     }
     for ((mut file, kind), ran) in chosen.into_iter().zip(kinds).zip(ran) {
         let (Some(verified), Some(origin)) = (verified.get_mut(file.asset), origins.get(file.asset)) else { continue };
@@ -352,22 +375,24 @@ fn store(
 
 /// The record that goes with the file: fetch's, when it speaks of these bytes, else one that names the path.
 /// What it claims to be proven is not taken over: this is said here, by who proved it.
-fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
+fn origin(host: &Host, file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Said {
     let path = Origin::beside(file);
-    let regular = fs_err::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= intake::SMALL);
-    let record = if is_stdin(file) || !regular { Ok(None) } else { Origin::read(&path) };
-    let record = match record {
-        Ok(Some(record)) if record.digest == verdict.digest => Some(record),
+    let found = if is_stdin(file) { Ok(None) } else { Origin::of(host, file) };
+    let (record, doubt) = match found {
+        Ok(Some((record, doubt))) if record.digest == verdict.digest => (Some(record), doubt),
         Ok(Some(_)) => {
             say.note(format_args!("{}: speaks of other bytes; left aside", path.display()));
-            None
+            (None, None)
         }
-        Ok(None) => None,
+        Ok(None) => (None, None),
         Err(e) => {
             say.note(format_args!("{e}; left aside"));
-            None
+            (None, None)
         }
     };
+    if let Some(why) = &doubt {
+        say.note(format_args!("{}: its version counts only where it is proven: {why}", path.display()));
+    }
     let time = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut record = record.unwrap_or_else(|| Origin {
         schema: Origin::SCHEMA,
@@ -381,7 +406,7 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
         proven: Vec::new(),
     });
     record.proven = verdict.statements.iter().map(|statement| statement.text.clone()).collect();
-    record
+    Said { record, believed: doubt.is_none() }
 }
 
 /// What the demands ask about. The version is the one that was asked for, or else fetched; no signature may name another.

@@ -18,7 +18,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{getegid, geteuid};
 
-use super::{ConfineError, Confinement, NOBODY, Output, SPARE, fixed, to_its_end};
+use super::{ConfineError, Confinement, NOBODY, Output, SPARE, fixed, own_session, to_its_end};
 use crate::sys::Host;
 use crate::sys::mounts::{self, MountLine};
 use crate::sys::users::Identity;
@@ -98,7 +98,8 @@ impl Cell<'_> {
     fn walled(&self, host: &Host, root: bool) -> Result<Vec<OsString>, ConfineError> {
         let program = PathBuf::from(self.name);
         let failed = |source| ConfineError::Io { program: program.clone(), source };
-        let mut words: Vec<OsString> = vec![host.program("unshare")?.into()];
+        let mut words = own_session(host)?;
+        words.push(host.program("unshare")?.into());
         if !root {
             words.extend(["--user", "--map-root-user"].map(Into::into));
         }
@@ -141,7 +142,8 @@ impl Cell<'_> {
     }
 
     fn bare(&self, host: &Host, root: bool) -> Result<Vec<OsString>, ConfineError> {
-        let mut words: Vec<OsString> = ["/bin/sh", "-c", FROM_MEMORY, "sh"].map(Into::into).to_vec();
+        let mut words = own_session(host)?;
+        words.extend(["/bin/sh", "-c", FROM_MEMORY, "sh"].map(Into::into));
         if root {
             words.extend(self.as_user(host)?);
         } else {

@@ -5,6 +5,8 @@ umask 022
 trap 'echo "upswap: no cell" >&2; exit 125' EXIT
 size=$1 name=$2 proc=$3
 shift 3
+# When memory runs out, it goes first.
+echo 1000 2>/dev/null >/proc/self/oom_score_adj || :
 # /run is the host's sockets; in its place there is a copy of the program, in memory, where no mount forbids to execute it.
 mount -n -t tmpfs -o "mode=0755,nosuid,nodev,size=$size" upswap /run
 mkdir /run/upswap /run/dev

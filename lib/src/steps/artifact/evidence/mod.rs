@@ -117,6 +117,8 @@ pub struct Verdict {
     pub size: u64,
     /// What was proven, one statement each; at least one.
     pub statements: Vec<Statement>,
+    /// Whether a list names the file.
+    by_name: bool,
 }
 
 impl Verdict {
@@ -127,7 +129,7 @@ impl Verdict {
     }
 
     /// Whether a signature names `version` for the file `name`. One that names another is refused: it was made for another
-    /// release, and somebody mixes them up. The name counts where it is signed, and a list that is signed signs it.
+    /// release, and somebody mixes them up. The name counts where it is signed, and a list that is signed signs the names in it.
     pub fn is_signed_as(&self, name: &OsStr, version: &str) -> Result<bool, EvidenceError> {
         let mut signed = false;
         for statement in self.statements.iter().filter(|statement| statement.by.strength() == Strength::Authentic) {
@@ -144,7 +146,7 @@ impl Verdict {
             let name = name.to_string_lossy();
             match named(&name, version) {
                 Named::Other(said) => return other(format!("{name}: is by its name"), &said),
-                Named::This => signed |= matches!(statement.covers, Covers::List(_)),
+                Named::This => signed |= self.by_name && matches!(statement.covers, Covers::List(_)),
                 Named::Nothing => {}
             }
         }
@@ -212,7 +214,7 @@ impl Judge<'_> {
         let mut expected = Vec::new();
         let mut statements = Vec::new();
         let mut signatures = Vec::new();
-        let mut long = None;
+        let (mut long, mut by_name) = (None, false);
         if let Some(list) = &self.evidence.sums {
             let list = beside(place, list);
             let text = read("checksum list", &list)?;
@@ -221,6 +223,7 @@ impl Judge<'_> {
             let listed = sums
                 .digests_of(name, list.file_name().unwrap_or_default())
                 .map_err(|source| EvidenceError::NoEntry { path: shown(&list), source })?;
+            by_name = listed.by_name;
             expected.extend(listed.sha256.map(|digest| (digest, By::Sums, format!("sha256 in {}", last(&list)))));
             long = listed.sha512.map(|digest| (digest, format!("sha512 in {}", last(&list))));
         } else {
@@ -262,7 +265,7 @@ impl Judge<'_> {
         if let (Some((wanted, text)), Some(hashing)) = (long, hashing) {
             holds(By::Sums, text, ("sha512", hashing.finish().to_string(), wanted.to_string()))?;
         }
-        Ok(Verdict { digest, size, statements })
+        Ok(Verdict { digest, size, statements, by_name })
     }
 
     /// Judges a copy of the file, by reading that copy back.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use nix::unistd::geteuid;
 use serde_json::Value;
 
 use super::{Asset, Place, Release, SourceError};
@@ -40,6 +41,14 @@ pub enum CargoError {
     /// There is no cargo.
     #[error("{spelling}: cargo is not there to build it: not in PATH, and CARGO names none; install Rust")]
     Missing {
+        /// The source.
+        spelling: String,
+    },
+    /// A policy says which hosts may be asked.
+    #[error(
+        "{spelling}: cargo asks whom it likes, and the policy has HOSTS; build it where no policy binds, and take it from there"
+    )]
+    Hosts {
         /// The source.
         spelling: String,
     },
@@ -123,7 +132,7 @@ pub enum CargoError {
 impl Coded for CargoError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoPrograms { .. } => Exit::No,
+            Self::NoPrograms { .. } | Self::Hosts { .. } => Exit::No,
             Self::Unreachable { .. } | Self::Busy { .. } | Self::Deadline { .. } => Exit::NotNow,
             _ => Exit::CouldNot,
         }
@@ -153,6 +162,9 @@ impl Cargo {
 
     /// The version that is wanted, as cargo resolves it; nothing is built yet.
     pub fn release(&self, spelling: &str, channel: Channel, net: &Net, say: &Say) -> Result<Release, SourceError> {
+        if net.policy().hosts.is_some() {
+            return Err(CargoError::Hosts { spelling: spelling.to_owned() }.into());
+        }
         let version = match &self.selector {
             Selector::Exact(version) => version.trim_start_matches('v').to_owned(),
             _ if channel == Channel::WithPre => {
@@ -222,7 +234,12 @@ impl Cargo {
             arguments.push(format!("--target={}", target.triple()).into());
         }
         arguments.push(self.name.clone().into());
-        say.note(format_args!("{spelling}: cargo builds {} {version}; its build scripts run as you", self.name));
+        let who = if geteuid().is_root() {
+            "as root, and those of all it depends on; better build it as another user (--into) and verify it as root"
+        } else {
+            "as you"
+        };
+        say.note(format_args!("{spelling}: cargo builds {} {version}; its build scripts run {who}", self.name));
         let built = job.run(&arguments, &[("CARGO_TARGET_DIR", Some(work.clone().into()))], say);
         // Some hundred megabytes that only the build needed.
         let _ = fs::remove_dir_all(&work);
