@@ -91,3 +91,16 @@ fn a_list_and_its_signature_may_have_the_version_in_their_names() {
     fs::write(releases.join("v1.0.0/web-1.0.0"), "#!/bin/sh\n# another\n").unwrap();
     says(&shelf.plan(&releases, &signed), 1, "does not verify");
 }
+
+#[test]
+fn a_key_of_no_kind_and_a_signer_without_a_key_are_told_before_anything_is_fetched() {
+    let shelf = Shelf::new();
+    let nothing = shelf.path("nothing");
+    says(
+        &shelf.plan(&nothing, &["--key", "pgp:/etc/x.gpg"]),
+        2,
+        "KEY: 'pgp:' is no kind of key; minisign:, ssh:, gpg:",
+    );
+    says(&shelf.plan(&nothing, &["--key", "", "--sums", "S", "--signer", "me"]), 2, "SIGNER without KEY");
+    says(&shelf.plan(&nothing, &["--key", "/a:b.pub"]), 1, "no such file or folder");
+}
