@@ -163,6 +163,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 let origin = origin(file, name, &verdict, say);
                 let facts = facts(request, name, &verdict, &origin)?;
                 demands.judge(&shown(file), &facts)?;
+                tell_version(request, file, &facts, &origin, say);
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
@@ -184,6 +185,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                     printed.iter().any(|found| printed::same(found, wanted.as_str()) == Some(true))
                 });
                 demands.judge(&shown(&asset.file), &facts)?;
+                tell_version(request, &asset.file, &facts, &asset.origin, say);
             }
             store(host, assets, chosen, kinds, ran, say)
         }
@@ -402,6 +404,19 @@ fn facts(request: &Request, name: &OsStr, verdict: &Verdict, origin: &Origin) ->
         published: origin.published,
         now: clock::now(),
     })
+}
+
+/// That a version was asked for and nothing tells one: this is no refusal, and no proof either.
+fn tell_version(request: &Request, file: &Path, facts: &Facts, origin: &Origin, say: &Say) {
+    if let Some(wanted) = &request.version
+        && !facts.version_proven
+        && origin.version.is_none()
+    {
+        let file = shown(file);
+        say.note(format_args!(
+            "{file}: nothing tells its version, so {wanted} is your word alone; see --run --version"
+        ));
+    }
 }
 
 fn shown(file: &Path) -> String {
