@@ -72,3 +72,27 @@ fn every_corpus_has_its_parser() {
         }
     }
 }
+
+/// The libraries that `table` of a manifest names.
+fn named_in<'t>(manifest: &'t str, table: &str) -> Vec<&'t str> {
+    let lines = manifest.lines().skip_while(|line| *line != table).skip(1).take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split(['.', '=', ' ']).next()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Those of `wanted` that a lock file does not name for upswap.
+fn not_locked<'t>(lock: &str, wanted: &[&'t str]) -> Vec<&'t str> {
+    let package = lock.split("[[package]]").find(|package| package.contains("\nname = \"upswap\"\n")).unwrap();
+    wanted.iter().filter(|name| !package.contains(&format!("\n \"{name}"))).copied().collect()
+}
+
+/// fuzz/ is a workspace of its own, so nothing else notices when its lock file is behind; `make fuzz` then builds nothing.
+#[test]
+fn the_fuzzer_s_lock_file_knows_every_library() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/Cargo.toml")).unwrap();
+    let wanted = named_in(&manifest, "[dependencies]");
+    assert!(wanted.contains(&"base64") && wanted.contains(&"xattr"), "{wanted:?}");
+    let lock = fs::read_to_string(fuzz().join("Cargo.lock")).unwrap();
+    assert!(not_locked(&lock, &wanted).is_empty(), "run cargo metadata --manifest-path fuzz/Cargo.toml: {wanted:?}");
+    let behind = lock.replace("\n \"base64\"", "");
+    assert_eq!(not_locked(&behind, &wanted), ["base64"], "the same look at a lock file that is behind finds it");
+}

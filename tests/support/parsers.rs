@@ -1,8 +1,15 @@
 //! Every parser that reads what others wrote, each behind one function that takes bytes. It must neither panic nor hang,
 //! whatever the bytes are, and it checks what must hold of what it read.
 //!
+//! Those that speak of evidence, of registries and of where a release lies are in `parsers/`.
+//!
 //! The fuzzer (`make fuzz`) and the replay of its finds (`tests/cli/corpora.rs`) call these same functions. A further
 //! parser is a line in [`PARSERS`] and its function.
+
+#[path = "parsers/evidence.rs"]
+mod evidence;
+#[path = "parsers/releases.rs"]
+mod releases;
 
 use std::ffi::OsStr;
 use std::io::{Cursor, Read as _, Seek as _, Write as _};
@@ -14,13 +21,16 @@ use upswap::steps::artifact::evidence::{Evidence, Given, Proven, Subject};
 use upswap::steps::artifact::{extract, origin};
 use upswap::steps::generation::stage;
 use upswap::sys::Host;
-use upswap::sys::net::{Header, url};
+use upswap::sys::landing::Whole;
+use upswap::sys::net::{Header, HeaderMap, no_rest, url, validator};
 use upswap::words::acl;
+use upswap::words::call::Call;
 use upswap::words::digest::Digest;
 use upswap::words::duration::Span;
 use upswap::words::elf::{Machine, Program};
 use upswap::words::filecaps::{FileCaps, save};
 use upswap::words::github;
+use upswap::words::ldcache::Cache;
 use upswap::words::member::{self, Wanted};
 use upswap::words::minisign::{Key, Signature};
 use upswap::words::name::Name;
@@ -39,28 +49,44 @@ pub type Entry = fn(&[u8]);
 /// What is fuzzed and replayed: a name, which is also that of its corpus, and where its bytes go in.
 pub const PARSERS: &[(&str, Entry)] = &[
     ("acl", acl_attribute),
+    ("allowed-signers", evidence::allowed_signers),
     ("archive", archive),
+    ("call", call),
     ("elf", elf),
     ("filecaps", filecaps),
     ("filecaps-save", filecaps_save),
+    ("gpg-keyring", evidence::gpg_keyring),
+    ("gpgv-status", evidence::gpgv_status),
     ("header-line", header_line),
+    ("ldcache", ldcache),
     ("member", member_choice),
     ("minisign-key", minisign_key),
     ("minisign-signature", minisign_signature),
+    ("named-version", releases::named_version),
+    ("oci-challenge", releases::oci_challenge),
+    ("oci-manifest", releases::oci_manifest),
+    ("oci-reference", releases::oci_reference),
     ("origin", origin_record),
     ("pattern", pattern),
+    ("policy", evidence::policy),
+    ("printed", releases::printed),
     ("proc-status", proc_status),
     ("proof", proof),
+    ("range", range),
     ("release-json", release_json),
     ("retry-after", retry_after),
     ("selector", selector),
     ("span-size-mode", span_size_mode),
+    ("ssh-key", evidence::ssh_key),
+    ("ssh-signature", evidence::ssh_signature),
     ("sums", sums),
     ("target", target),
     ("unit", unit),
     ("unit-exec", unit_exec),
     ("unit-render", unit_render),
     ("url", url_and_location),
+    ("version-index", releases::version_index),
+    ("version-order", releases::version_order),
 ];
 
 fn acl_attribute(bytes: &[u8]) {
@@ -132,6 +158,24 @@ fn scratch() -> &'static Path {
     })
 }
 
+/// What is to be run of a file: its words, quoted, are read again as the same.
+fn call(bytes: &[u8]) {
+    let Ok(call) = Call::parse(OsStr::from_bytes(bytes)) else { return };
+    let quoted = |bytes: &[u8]| {
+        let parts: Vec<&[u8]> = bytes.split(|b| *b == b'\'').collect();
+        [b"'", parts.join(&b"'\\''"[..]).as_slice(), b"'"].concat()
+    };
+    let mut words: Vec<Vec<u8>> = call.words.iter().map(|word| quoted(word.as_bytes())).collect();
+    if let Some(file) = &call.file {
+        let name = file.as_os_str().as_bytes();
+        assert!(!name.contains(&b'/') && !matches!(name, b"" | b"." | b".."), "a name stays in its folder: {name:?}");
+        words.insert(0, quoted(&[name, b":"].concat()));
+    }
+    let again = Call::parse(OsStr::from_bytes(&words.join(&b' ')));
+    assert_eq!(again.ok().as_ref(), Some(&call), "what is quoted is read again as the same");
+    let _ = call.asks_version();
+}
+
 fn elf(bytes: &[u8]) {
     if let Ok(program) = Program::read(Cursor::new(bytes)) {
         let _ = (program.newest_like("GLIBC_2.0"), program.machine.to_string());
@@ -165,6 +209,19 @@ fn header_line(bytes: &[u8]) {
     {
         let value = line.split_once(':').map_or("", |(_, value)| value.trim());
         assert!(value.is_empty() || format!("{header:?}").ends_with(": …"), "a header's value is not shown");
+    }
+}
+
+/// The first line is a library's name, the rest is a cache of ldconfig(8).
+fn ldcache(bytes: &[u8]) {
+    let (name, cache) = first_line(bytes);
+    let read = Cache::parse(cache);
+    for name in ["libc.so.6", text(name).unwrap_or_default()] {
+        for path in read.paths(name) {
+            assert!(path.len() < 4096 && !path.contains(&0), "a path is one text of the cache");
+            let held = [path, b"\0"].concat();
+            assert!(cache.windows(held.len()).any(|part| part == held), "{name} at {path:?}");
+        }
     }
 }
 
@@ -233,6 +290,47 @@ fn proof(bytes: &[u8]) {
         let written = serde_json::to_vec(&proof).expect("a proof can be written");
         assert_eq!(serde_json::from_slice::<Proof>(&written).ok(), Some(proof));
     }
+}
+
+/// The first line is where to go on, the length of the whole and the server's name for it, then follow lines of an answer.
+fn range(bytes: &[u8]) {
+    const KNOWN: [&str; 6] = ["content-range", "content-length", "etag", "last-modified", "date", "transfer-encoding"];
+    let (asked, head) = first_line(bytes);
+    let mut asked = text(asked).unwrap_or_default().splitn(3, ' ');
+    let mut number = || asked.next().and_then(|number| number.parse::<u64>().ok());
+    let (Some(from), Some(len)) = (number(), number()) else { return };
+    let whole = Whole { validator: asked.next().unwrap_or_default().to_owned(), len };
+    let mut headers = HeaderMap::new();
+    for line in head.split(|b| *b == b'\n') {
+        let Some(at) = line.iter().position(|b| *b == b':') else { continue };
+        let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());
+        let known = KNOWN.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(name));
+        if let (Some(known), Ok(value)) = (known, value.try_into()) {
+            headers.append(*known, value);
+        }
+    }
+    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if no_rest(&headers, &whole, from).is_none() {
+        let (first, last, all) = content_range(said("content-range")).expect("the part is named");
+        assert_eq!((first, last.checked_add(1), all), (from, Some(len), len), "just the rest of it");
+        assert!(first <= last);
+        let name = if whole.validator.starts_with('"') { "etag" } else { "last-modified" };
+        assert!(!headers.contains_key(name) || said(name) == whole.validator, "of the same file");
+    }
+    if let Some(named) = validator(&headers) {
+        assert!(named.len() <= 1024 && [said("etag"), said("last-modified")].contains(&named.as_str()));
+        assert!(named.starts_with('"') || named.ends_with(" GMT"), "a weak name is none: {named}");
+        headers.remove("content-length");
+        headers.insert("content-range", "bytes 40-99/100".parse().expect("a header"));
+        assert_eq!(no_rest(&headers, &Whole { validator: named, len: 100 }, 40), None, "it is its own rest");
+    }
+}
+
+/// `bytes FIRST-LAST/ALL` (RFC 9110, section 14.4).
+fn content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (part, all) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = part.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?, all.parse().ok()?))
 }
 
 /// A page of GitHub's list of releases, or a single one.

@@ -25,16 +25,6 @@ pub fn named(name: &str, version: &str) -> Named {
     }
 }
 
-/// Whether two texts name the same version: `v1.2.3` and `1.2.3` do.
-#[must_use]
-pub fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (Tag::new(a), Tag::new(b));
-    match (a.version(), b.version()) {
-        (Some(one), Some(other)) => one == other,
-        _ => a.version_text() == b.version_text(),
-    }
-}
-
 struct Found {
     text: String,
     numbers: Vec<String>,
@@ -109,20 +99,6 @@ mod tests {
             ("rune-1.2.3.tar.gz", "v1.2.3-rc.1", Named::Other("1.2.3".into())),
         ] {
             assert_eq!(named(name, version), said, "{name} {version}");
-        }
-    }
-
-    #[test]
-    fn a_version_is_the_same_with_and_without_what_stands_in_front() {
-        for (a, b, alike) in [
-            ("v1.2.3", "1.2.3", true),
-            ("rune-1.2.3", "1.2.3", true),
-            ("nightly", "nightly", true),
-            ("nightly", "1.2.3", false),
-            ("1.2.3", "1.2.4", false),
-            ("1.2.3-rc.1", "1.2.3", false),
-        ] {
-            assert_eq!(same(a, b), alike, "{a} {b}");
         }
     }
 }

@@ -227,7 +227,7 @@ impl Policy {
     }
 
     fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if value.is_empty() {
+        if value.trim().is_empty() {
             return Err(format!("{key} is empty; leave the line out if nothing is demanded"));
         }
         match key {
@@ -297,9 +297,12 @@ impl Policy {
     }
 }
 
-/// Whether `found` is `floor` or above; what names no version is not.
+/// Whether `found` is `floor` or above. What names no version is not, nor is a version where the floor is a time, or the
+/// other way round. A floor that names no build takes every build of its version.
 pub fn above(floor: &Tag, found: Option<&Tag>) -> Result<(), Unmet> {
-    if found.and_then(Tag::version) >= floor.version() && found.is_some() {
+    if let (Some(floor), Some(found)) = (floor.version(), found.and_then(Tag::version))
+        && (found.is_same_as(floor) || found.is_newer_than(floor) == Some(true))
+    {
         return Ok(());
     }
     Err(Unmet::Floor { found: found.map(ToString::to_string), floor: floor.to_string() })
@@ -419,6 +422,26 @@ mod tests {
     }
 
     #[test]
+    fn builds_and_times_have_their_floors_too() {
+        let build = |time: u32| format!("v1.2.3-20241213-{time}-a1b2c3d4");
+        let (old, new) = (build(152_430), build(152_431));
+        for (floor, found, is_above) in [
+            ("1.2.3", old.as_str(), true),
+            ("1.2.4", &new, false),
+            (&old, &new, true),
+            (&new, &old, false),
+            (&new, &new, true),
+            ("20241213-152430", "20241213-152431", true),
+            ("20241213-152431", "20241213-152430", false),
+            ("20241213-152430", "v1.0.0", false),
+            ("v1.0.0", "20241213-152430", false),
+            ("v1.0.0", "nightly", false),
+        ] {
+            assert_eq!(above(&Tag::new(floor), Some(&Tag::new(found))).is_ok(), is_above, "{floor} {found}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_never_meets_a_demand() {
         let nothing = Facts { now: NOW, ..Facts::default() };
         for text in ["SIGNER=ssh:SHA256:x", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
@@ -458,6 +481,8 @@ mod tests {
             "SIGNER=RWQx",
             "SIGNER=openpgp:DEADBEEF",
             "REQUIRE=everything",
+            "REQUIRE=' '",
+            "HOSTS=\"\t\"",
             "FLOOR=nightly",
             "FLOOR=1.0 2.0",
             "MIN_AGE=soon",

@@ -5,7 +5,7 @@ mod version;
 use std::fmt;
 use std::str::FromStr;
 
-pub use version::{NotAVersion, Tag, Version};
+pub use version::{NotAVersion, Tag, Version, same_version};
 
 /// The longest asset name that leaves room for the suffixes put behind it, in bytes (a file name has at most 255).
 const NAME_MAX: usize = 240;

@@ -58,11 +58,15 @@ pub fn raise(host: &Host, name: &str, version: &str) -> io::Result<()> {
     let path = path(host, name);
     let Ok(version) = policy::floor(version) else { return Ok(()) };
     match read(host, &path) {
-        Ok(Some(floor)) if floor.version() >= version.version() => Ok(()),
+        Ok(Some(floor)) if !is_newer(&version, &floor) => Ok(()),
         Ok(_) => durable::replace(&path, format!("{version}\n").as_bytes(), 0o644),
         Err(FloorError::Malformed { .. }) => Ok(()),
         Err(FloorError::Unreadable { source, .. }) => Err(source),
     }
+}
+
+fn is_newer(version: &Tag, floor: &Tag) -> bool {
+    version.version().zip(floor.version()).is_some_and(|(version, floor)| version.is_newer_than(floor) == Some(true))
 }
 
 #[cfg(test)]

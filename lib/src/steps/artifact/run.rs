@@ -15,6 +15,7 @@ use crate::words::call::Call;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::FileName;
 use crate::words::printed;
+use crate::words::release::same_version;
 
 /// How many bytes a program may print; a version and the findings of a check are less.
 const LIMIT: usize = 1 << 20;
@@ -272,7 +273,7 @@ fn compared(
     let Some((wanted, by)) = given.or_else(recorded) else { return Ok(()) };
     let differs =
         |found: String| RunError::Version { program: shown.to_owned(), found, wanted: wanted.clone(), by: by.clone() };
-    match found.map(|found| (found, printed::same(found, &wanted))) {
+    match found.map(|found| (found, same_version(found, &wanted))) {
         Some((_, Some(true))) => Ok(()),
         Some((found, Some(false))) => Err(differs(found.to_owned())),
         _ if strict => {

@@ -19,10 +19,8 @@ use crate::words::digest::Digest;
 use crate::words::elf::Machine;
 use crate::words::exit::{Coded, Exit};
 use crate::words::member::{FileName, NotAFileName, Wanted};
-use crate::words::named_version;
 use crate::words::policy::Facts;
-use crate::words::printed;
-use crate::words::release::Tag;
+use crate::words::release::{Tag, same_version};
 
 /// The most that a file may hold which is stored or extracted from, in bytes.
 const FILE: u64 = 4 << 30;
@@ -182,7 +180,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 let of_it = chosen.iter().zip(&ran).filter(|(file, _)| file.asset == index).flat_map(|(_, ran)| ran);
                 let printed = of_it.into_iter().filter_map(|ran| ran.version.as_deref()).collect::<Vec<_>>();
                 facts.version_proven |= facts.version.as_ref().is_some_and(|wanted| {
-                    printed.iter().any(|found| printed::same(found, wanted.as_str()) == Some(true))
+                    printed.iter().any(|found| same_version(found, wanted.as_str()) == Some(true))
                 });
                 demands.judge(&shown(&asset.file), &facts)?;
                 tell_version(request, &asset.file, &facts, &asset.origin, say);
@@ -392,7 +390,7 @@ fn origin(file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) -> Origin {
 fn facts(request: &Request, name: &OsStr, verdict: &Verdict, origin: &Origin) -> Result<Facts, EvidenceError> {
     let wanted = request.version.as_deref().or(origin.version.as_deref());
     if let (Some(wanted), Some(fetched)) = (&request.version, &origin.version)
-        && !named_version::same(wanted, fetched)
+        && same_version(wanted, fetched) != Some(true)
     {
         let what = format!("{}: was fetched as", name.to_string_lossy());
         return Err(EvidenceError::OtherVersion { what, found: fetched.clone(), wanted: wanted.clone() });

@@ -67,6 +67,7 @@ pub fn is_page(headers: &HeaderMap, asked: &Url) -> bool {
 
 /// What names this very state of the file to the server: a strong `ETag`, else a `Last-Modified` that is a minute old or
 /// more, because a file can change twice in one second (RFC 9110, sections 8.8.2.2 and 13.1.5).
+#[must_use]
 pub fn validator(headers: &HeaderMap) -> Option<String> {
     let text =
         |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= VALIDATOR_MAX);
@@ -81,10 +82,12 @@ pub fn validator(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Why an answer 206 is not the rest of `whole` behind its first `from` bytes; `None` when it is.
+#[must_use]
 pub fn no_rest(headers: &HeaderMap, whole: &Whole, from: u64) -> Option<&'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
     let Whole { validator, len } = whole;
-    if text(header::CONTENT_RANGE) != Some(&format!("bytes {from}-{}/{len}", len - 1)) {
+    // What reaches to the end or behind it has no rest that a server could send.
+    if from >= *len || text(header::CONTENT_RANGE) != Some(&format!("bytes {from}-{}/{len}", len - 1)) {
         return Some("another part of it came than was asked for");
     }
     let named = if validator.starts_with('"') { header::ETAG } else { header::LAST_MODIFIED };
@@ -147,6 +150,12 @@ mod tests {
             &[range, ("content-length", "100")],
         ] {
             assert!(of(other).is_some(), "{other:?}");
+        }
+        for (from, len, nothing) in
+            [(0, 0, "bytes 0-0/0"), (100, 100, "bytes 100-99/100"), (101, 100, "bytes 101-99/100")]
+        {
+            let whole = Whole { validator: "\"a\"".into(), len };
+            assert!(no_rest(&headers(&[("content-range", nothing)]), &whole, from).is_some(), "{nothing}");
         }
         let dated = Whole { validator: OLD.1.into(), len: 100 };
         assert_eq!(no_rest(&headers(&[range, OLD]), &dated, 40), None);

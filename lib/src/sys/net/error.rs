@@ -86,7 +86,7 @@ pub enum NetError {
         why: String,
     },
     /// Nothing listens at that address.
-    #[error("{url}: no connection: {} refuses it; is the address right, is the server up, is the network?", whom(by.as_deref()))]
+    #[error("{url}: connection refused{}; is the address right, and is the server up?", by_proxy(by.as_deref()))]
     Refused {
         /// Where we asked.
         url: Url,
@@ -205,8 +205,8 @@ fn when(until: Option<SystemTime>) -> String {
     }
 }
 
-fn whom(proxy: Option<&str>) -> String {
-    proxy.map_or("it".to_owned(), |proxy| format!("the proxy {proxy}"))
+fn by_proxy(proxy: Option<&str>) -> String {
+    proxy.map(|proxy| format!(" by the proxy {proxy}")).unwrap_or_default()
 }
 
 fn of_expected(bytes: Option<u64>) -> String {

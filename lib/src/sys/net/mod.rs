@@ -19,13 +19,14 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use ureq::http::HeaderMap;
 use ureq::http::{HeaderName, HeaderValue, Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, Body, Timeout};
 
-pub use answer::moment;
+pub use answer::{moment, no_rest, validator};
 pub use error::NetError;
 pub use page::Page;
 use proxy::{Proxies, Via};

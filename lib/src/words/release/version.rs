@@ -76,6 +76,21 @@ impl Version {
         }
     }
 
+    /// True when both name one version: the same numbers and the same pre-release, or the same time.
+    ///
+    /// `DATE-TIME-COMMIT` behind a version makes no difference to the version itself. Of two builds both are told, so they
+    /// must be one; git shortens a commit to any length.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Form::Time(mine), Form::Time(theirs)) => mine == theirs,
+            (Form::Numbered { numbers, pre, build: mine }, Form::Numbered { numbers: n, pre: p, build: theirs }) => {
+                numbers == n && pre == p && mine.may_be(theirs)
+            }
+            _ => false,
+        }
+    }
+
     /// True when the version's numbers begin with `numbers`, and never for a time.
     #[must_use]
     pub fn starts_with(&self, numbers: &[u64]) -> bool {
@@ -114,6 +129,20 @@ impl Version {
         };
         let pre = pre.split('.').map(identifier).collect::<Vec<_>>().join(".");
         Some(Self(Form::Numbered { numbers, pre: Prerelease::new(&pre).ok()?, build }))
+    }
+}
+
+impl Build {
+    /// Whether both can be the same build, where one of them may not be told.
+    fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own, Self::Own) => true,
+            // A time alone behind a version is not the trace that programs leave out of what they print.
+            (Self::Own, Self::Of { commit, .. }) | (Self::Of { commit, .. }, Self::Own) => !commit.is_empty(),
+            (Self::Of { time, commit }, Self::Of { time: t, commit: c }) => {
+                time == t && (commit.starts_with(c.as_str()) || c.starts_with(commit.as_str()))
+            }
+        }
     }
 }
 
@@ -242,6 +271,17 @@ impl Tag {
     }
 }
 
+/// Whether two texts name one version, see [`Version::is_same_as`]: a leading `v` or name, missing zeros and `+build` make no
+/// difference either. Texts that are equal always do; else it is `None` when one of them names no version.
+#[must_use]
+pub fn same_version(a: &str, b: &str) -> Option<bool> {
+    if a == b {
+        return Some(true);
+    }
+    let (a, b) = (Tag::new(a), Tag::new(b));
+    Some(a.version()?.is_same_as(b.version()?))
+}
+
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -352,6 +392,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn v_and_name_and_zeros_and_build_and_trace_make_no_difference_and_everything_else_does() {
+        let traced = "v1.2.3-20241213-152430-a1b2c3d4";
+        for (a, b, same) in [
+            ("v1.2.3", "1.2.3", Some(true)),
+            ("v1.2.3", "V1.2.3", Some(true)),
+            ("v1.2.3", "rune-1.2.3", Some(true)),
+            ("v1.2.3", "1.2.3+b7", Some(true)),
+            ("v1.2.3", traced, Some(true)),
+            ("v1.2", "1.2.0", Some(true)),
+            ("v1.2.3-rc.1", "1.2.3-rc.1+x", Some(true)),
+            ("20241213-152430", "v20241213-152430", Some(true)),
+            ("nightly", "nightly", Some(true)),
+            ("v1.2.3", "1.2.4", Some(false)),
+            ("v1.2.3", "1.2.3-rc.1", Some(false)),
+            ("v1.2.3", "1.2.3.1", Some(false)),
+            ("v1.2.3", "1.2.30", Some(false)),
+            ("v1.2.3", "v1.2.3-20241213-152430", Some(false)),
+            ("v1.2.3", "20241213-152430", Some(false)),
+            ("nightly", "1.2.3", None),
+            ("1.2.3", "", None),
+            (traced, "1.2.3-20241213-152430-a1b2c3d4+x", Some(true)),
+            (traced, "1.2.3-20241213-152430-A1B2C3D4E5F6", Some(true)),
+            (traced, "v1.2.3-20241213-152430", Some(true)),
+            (traced, "v1.2.3-20241213-152430-b1b2c3d4", Some(false)),
+            (traced, "v1.2.3-20241214-152430-a1b2c3d4", Some(false)),
+            (traced, "v1.2.4-20241213-152430-a1b2c3d4", Some(false)),
+        ] {
+            assert_eq!((same_version(a, b), same_version(b, a)), (same, same), "{a} {b}");
+        }
+    }
+
     /// Texts of every form, near enough to one another that some are equal.
     fn any_version() -> impl Strategy<Value = Version> {
         let numbered = "v?[0-2](\\.[0-2]){0,3}(-(a|rc)\\.?[0-2])?(-2024121[1-3]-15243[0-9](-a1b2c3[0-9]{2})?)?";
@@ -376,6 +448,8 @@ mod tests {
             if a == b {
                 prop_assert_eq!(a.cmp(&c), b.cmp(&c));
             }
+            prop_assert_eq!(a.is_same_as(&b), b.is_same_as(&a));
+            prop_assert!(a != b || a.is_same_as(&b));
             // What is newer is higher, and never both ways.
             if a.is_newer_than(&b) == Some(true) {
                 prop_assert!(a > b && b.is_newer_than(&a) == Some(false));

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::{Host, durable, intake, tool};
 use crate::words::digest::{Digest, Hashing};
-use crate::words::named_version::{self, Named};
+use crate::words::named_version::{Named, named};
+use crate::words::release::same_version;
 use crate::words::sha512;
 use crate::words::statement::{By, Covers, Signer, Strength, Who};
 use crate::words::sums::Sums;
@@ -135,13 +136,13 @@ impl Verdict {
                 Err(EvidenceError::OtherVersion { what, found, wanted })
             };
             if let Some(said) = &statement.version {
-                if !named_version::same(said, version) {
+                if same_version(said, version) != Some(true) {
                     return other(format!("{}: is signed as", statement.covers.name()), said);
                 }
                 signed = true;
             }
             let name = name.to_string_lossy();
-            match named_version::named(&name, version) {
+            match named(&name, version) {
                 Named::Other(said) => return other(format!("{name}: is by its name"), &said),
                 Named::This => signed |= matches!(statement.covers, Covers::List(_)),
                 Named::Nothing => {}
