@@ -128,7 +128,7 @@ pub const PAGES: [Page; 8] = [
         files: &[
             (
                 "/var/cache/upswap/fetch",
-                "Where the files go without --into, a folder for each release: HOST/OWNER/REPO/TAG of GitHub, HOST/ID/VERSION of an address, local/NAME-ID/VERSION of a folder. May be deleted at any time. A copy of the folder above TAG or VERSION is a SOURCE for hosts without a network.",
+                "Where the files go without --into, a folder for each release: HOST/OWNER/REPO/TAG of GitHub, HOST/ID/VERSION of an address, crates/CRATE/VERSION of a crate, local/NAME-ID/VERSION of a folder. May be deleted at any time. A copy of the folder above TAG or VERSION is a SOURCE for hosts without a network.",
             ),
             (
                 "ASSET.origin.json",

@@ -78,6 +78,11 @@ settle_keys() {
         ;;
     esac
     [ -z "$RUN_AS" ] || [ -n "$RUN" ] || die 2 "$1: RUN_AS without RUN: say what is to be run (--run)"
+    [ -z "$SIGNER" ] || [ -n "$KEY" ] || die 2 "$1: SIGNER without KEY: say whose signature counts (--key)"
+    case $KEY in
+    minisign:* | ssh:* | gpg:* | sigstore:* | [./]*) ;;
+    *:*) die 2 "$1: KEY: '${KEY%%:*}:' is no kind of key; minisign:, ssh:, gpg: and sigstore: are" ;;
+    esac
     # A link that leads nowhere is a policy too: one that nothing meets.
     if [ -z "$POLICY" ] && { [ -e "/etc/upswap/$1.policy" ] || [ -L "/etc/upswap/$1.policy" ]; }; then
         POLICY=/etc/upswap/$1.policy

@@ -91,7 +91,8 @@ pub struct Args {
     /// Let latest and prefixes pick pre-releases
     #[arg(long)]
     pub pre: bool,
-    /// Print the releases that SOURCE has, the highest version first, and fetch nothing: a table on a terminal, else a tag a line
+    /// Print the releases that SOURCE has, the highest version first, and fetch nothing: a table on a terminal, else a tag a
+    /// line, - for none
     #[arg(long, conflicts_with_all = ["assets", "sums", "sig", "into", "max_size"])]
     pub list: bool,
     /// With --list: a line a release, of tag, time, bytes of the asset that fits, pre or final, and notes' address, with TABs between; - is unknown

@@ -50,7 +50,7 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
         if !args.null && std::io::stdout().is_terminal() {
             return Ok(answer.text(fetch::table(&releases, &request)));
         }
-        let tag = |release: &Release| release.tag.as_ref().map(Tag::to_string).unwrap_or_default();
+        let tag = |release: &Release| release.tag.as_ref().map_or_else(|| "-".to_owned(), Tag::to_string);
         let line = |release: &Release| if args.long { fetch::columns(release, &request) } else { tag(release) };
         return Ok(releases.iter().fold(answer, |answer, release| answer.record(line(release), end)));
     }

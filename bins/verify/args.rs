@@ -99,7 +99,8 @@ pub struct Args {
         help_heading = "Demands"
     )]
     pub expect_version: Option<String>,
-    /// Refuse a version below the one in this file, or below the highest that was proven healthy under this NAME
+    /// Refuse a version below the one in this FILE (with a / in its path), or below the highest that was proven healthy under
+    /// this NAME; while there is no floor it refuses nothing
     #[arg(long, value_name = "NAME|FILE", help_heading = "Demands")]
     pub floor: Option<PathBuf>,
     /// Refuse what does not meet this policy, see upswap.policy(5); it must be root's or yours, and nobody else's to write

@@ -104,3 +104,16 @@ fn a_folder_that_the_caller_names_is_not_worked_in() {
     let mut plan = shelf.plans(&shelf.path("releases"), &["--asset", "web-{version}"]);
     says(&plan.env("TMPDIR", shelf.path("nowhere")).output().unwrap(), 0, "would replace");
 }
+
+#[test]
+fn a_key_of_no_kind_and_a_signer_without_a_key_are_told_before_anything_is_fetched() {
+    let shelf = Shelf::new();
+    let nothing = shelf.path("nothing");
+    says(
+        &shelf.plan(&nothing, &["--key", "pgp:/etc/x.gpg"]),
+        2,
+        "KEY: 'pgp:' is no kind of key; minisign:, ssh:, gpg:",
+    );
+    says(&shelf.plan(&nothing, &["--key", "", "--sums", "S", "--signer", "me"]), 2, "SIGNER without KEY");
+    says(&shelf.plan(&nothing, &["--key", "/a:b.pub"]), 1, "no such file or folder");
+}

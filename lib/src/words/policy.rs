@@ -63,6 +63,16 @@ impl Demand {
             Self::Version => "version",
         }
     }
+
+    /// What proves it, for people.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Kind(By::OpenPgp) => "give the evidence for it: --gpg",
+            Self::Signature => "say whose signature counts: --minisign, --ssh, --gpg or --sigstore",
+            Self::Version => "have the program say it: --run --version, RUN in a profile",
+            Self::Kind(_) => "give the evidence for it",
+        }
+    }
 }
 
 impl FromStr for Demand {
@@ -134,13 +144,16 @@ pub enum Unmet {
     #[error("{} (SIGNER)", unsigned(.0))]
     Signer(Vec<String>),
     /// Evidence that was not given.
-    #[error("{} is not proven (REQUIRE); give the evidence for it", .0.word())]
+    #[error("{} is not proven (REQUIRE); {}", .0.word(), .0.remedy())]
     Unproven(Demand),
-    /// Below the floor.
-    #[error("it is {found}, and nothing below {floor} is taken (FLOOR)")]
+    /// Nothing says which version it is, so nothing can prove that.
+    #[error("version is not proven (REQUIRE): which it is, is not known; name it with --expect-version")]
+    Unversioned,
+    /// Below the floor, or nobody knows.
+    #[error("{}, and nothing below {floor} is taken (FLOOR){}", is(found.as_deref()), name_it(found.as_deref()))]
     Floor {
-        /// The version it is said to be.
-        found: String,
+        /// The version it is said to be, if any.
+        found: Option<String>,
         /// The lowest that is taken.
         floor: String,
     },
@@ -170,6 +183,16 @@ fn unsigned(signers: &[String]) -> String {
         [] => "nobody signed it".to_owned(),
         signers => format!("signed by {}, who may not sign", signers.join(" and ")),
     }
+}
+
+/// What is known of a version, for people.
+#[must_use]
+pub fn is(found: Option<&str>) -> String {
+    found.map_or_else(|| "its version is not known".to_owned(), |found| format!("it is {found}"))
+}
+
+fn name_it(found: Option<&str>) -> &'static str {
+    if found.is_none() { "; name it with --expect-version" } else { "" }
 }
 
 /// An age for people: in days once it has some.
@@ -224,7 +247,14 @@ impl Policy {
             "FLOOR" => self.floor = Some(floor(value)?),
             "MIN_AGE" => self.min_age = Some(value.parse().map_err(|e| format!("MIN_AGE: {e}"))?),
             "MAX_AGE" => self.max_age = Some(value.parse().map_err(|e| format!("MAX_AGE: {e}"))?),
-            "HOSTS" => self.hosts = value.split_whitespace().map(str::to_ascii_lowercase).collect(),
+            "HOSTS" => {
+                if let Some(odd) = value.split_whitespace().find(|host| !is_host(host)) {
+                    return Err(format!(
+                        "'{odd}' is no host: a name, an address, or with a dot in front a domain is, without a port"
+                    ));
+                }
+                self.hosts = value.split_whitespace().map(str::to_ascii_lowercase).collect();
+            }
             _ => return Err(format!("'{key}' is no key of a policy; is its name right?")),
         }
         Ok(())
@@ -237,7 +267,10 @@ impl Policy {
             return Err(Unmet::Signer(facts.signers().map(Signer::to_string).collect()));
         }
         if let Some(demand) = self.require.iter().find(|demand| !facts.prove(**demand)) {
-            return Err(Unmet::Unproven(*demand));
+            return Err(match demand {
+                Demand::Version if facts.version.is_none() => Unmet::Unversioned,
+                demand => Unmet::Unproven(*demand),
+            });
         }
         if let Some(floor) = &self.floor {
             above(floor, facts.version.as_ref())?;
@@ -274,8 +307,7 @@ pub fn above(floor: &Tag, found: Option<&Tag>) -> Result<(), Unmet> {
     {
         return Ok(());
     }
-    let found = found.map_or_else(|| "of no known version".to_owned(), ToString::to_string);
-    Err(Unmet::Floor { found, floor: floor.to_string() })
+    Err(Unmet::Floor { found: found.map(ToString::to_string), floor: floor.to_string() })
 }
 
 /// A floor: one version.
@@ -285,6 +317,12 @@ pub fn floor(text: &str) -> Result<Tag, String> {
         Ok(_) if one_word => Ok(Tag::new(text)),
         _ => Err(format!("'{}' is no version to be a floor", text.escape_debug())),
     }
+}
+
+/// Whether `text` can be compared with the host of an address: no scheme, port or path, which would never be the same.
+fn is_host(text: &str) -> bool {
+    // An IPv6 address has more colons than one.
+    text.matches(':').count() != 1 && !text.contains(['/', '*', '@', ',', ';'])
 }
 
 /// A signer with its kind, by what nobody else can have: a policy leaves nothing to guess, and trusts no other file.
@@ -368,7 +406,10 @@ mod tests {
             (&pinned[1], "ok"),
             (&pinned[2], "signed by minisign:A1, who may not sign (SIGNER)"),
             ("REQUIRE=sums signature minisign", "ok"),
-            ("REQUIRE=version", "version is not proven (REQUIRE); give the evidence for it"),
+            (
+                "REQUIRE=version",
+                "version is not proven (REQUIRE); have the program say it: --run --version, RUN in a profile",
+            ),
             ("REQUIRE=ssh", "ssh is not proven (REQUIRE); give the evidence for it"),
             ("FLOOR=2.0.0", "ok"),
             ("FLOOR=v2.0.1-rc.1", "it is v2.0.0, and nothing below v2.0.1-rc.1 is taken (FLOOR)"),
@@ -419,6 +460,15 @@ mod tests {
         for text in ["SIGNER=ssh:SHA256:x", "REQUIRE=signature", "FLOOR=0.0.1", "MIN_AGE=1s", "MAX_AGE=52w"] {
             assert!(policy(text).judge(&nothing).is_err(), "{text}");
         }
+        let why = |text| policy(text).judge(&nothing).unwrap_err().to_string();
+        assert_eq!(
+            (why("REQUIRE=version"), why("FLOOR=1.0")),
+            (
+                "version is not proven (REQUIRE): which it is, is not known; name it with --expect-version".to_owned(),
+                "its version is not known, and nothing below 1.0 is taken (FLOOR); name it with --expect-version"
+                    .to_owned()
+            )
+        );
         let unsigned = Facts { statements: facts().statements.drain(..1).collect(), ..facts() };
         assert!(policy("REQUIRE=signature").judge(&unsigned).is_err());
         assert!(policy("MAX_AGE=52w").judge(&unsigned).is_err(), "a mirror's word is no date against a mirror");
@@ -458,6 +508,16 @@ mod tests {
         ] {
             let text = format!("REQUIRE=sums\n{bad}\n");
             assert!(matches!(Policy::parse(text.as_bytes()), Err(BadPolicy::Line { number: 2 | 3, .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_more_than_its_name_would_never_be_met() {
+        for good in ["github.com .githubusercontent.com", "127.0.0.1", "::1", "[fe80::1]"] {
+            assert!(Policy::parse(format!("HOSTS=\"{good}\"").as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["https://h.test", "h.test:443", "h.test/x", "*.h.test", "a.test,b.test"] {
+            assert!(Policy::parse(format!("HOSTS={bad}").as_bytes()).is_err(), "{bad}");
         }
     }
 }

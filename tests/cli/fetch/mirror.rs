@@ -79,6 +79,8 @@ fn what_fetch_left_serves_hosts_without_a_network() {
     let kept = env.root.path().join("var/cache/upswap/fetch").join("127.0.0.1/o/r");
     let mirror = env.root.path().join("mirror");
     copy(&kept, &mirror);
+    // What a fetch of a version that is not there leaves.
+    fs::create_dir(mirror.join("v1.2.0")).unwrap();
     drop(server);
     fs::remove_dir_all(&kept).unwrap();
 

@@ -46,7 +46,7 @@ fn nothing_below_the_floor_is_taken() {
     assert!(stderr.ends_with(line), "{stderr}");
     fs::remove_file(bench.path("f.origin.json")).unwrap();
     let (code, _, stderr) = bench.run(&["--floor", "runed", "f"]);
-    assert!(code == 1 && stderr.contains("it is of no known version"), "{stderr}");
+    assert!(code == 1 && stderr.contains("its version is not known, and v10 was proven healthy here"), "{stderr}");
     assert_eq!(bench.store().len(), 2, "the file and its record, from when it was taken");
 }
 
@@ -134,7 +134,11 @@ fn what_does_not_meet_the_policy_is_refused_by_its_demand() {
         ("REQUIRE=sums", &[][..], "ok"),
         ("REQUIRE=signature", &[], "signature is not proven (REQUIRE)"),
         ("REQUIRE=signature", &signed, "ok"),
-        ("REQUIRE=version", &signed, "version is not proven (REQUIRE)"),
+        (
+            "REQUIRE=version",
+            &signed,
+            "version is not proven (REQUIRE); have the program say it: --run --version, RUN in a profile",
+        ),
         (&pinned, &[], "nobody signed it (SIGNER)"),
         (&pinned, &signed, "ok"),
         (OTHER, &signed, "who may not sign (SIGNER)"),
@@ -167,7 +171,12 @@ fn a_policy_that_is_no_good_lets_nothing_through() {
         assert!(stderr.contains(why), "{stderr}");
     };
     refused("policy: there is no such policy");
-    for (text, why) in [("", "demands nothing"), ("REQUIRE=sums\nFLOR=1\n", "line 2: 'FLOR' is no key")] {
+    for (text, why) in [
+        ("", "demands nothing"),
+        ("REQUIRE=sums\nFLOR=1\n", "line 2: 'FLOR' is no key"),
+        ("HOSTS=\"example.com h.test:8443\"\n", "line 1: 'h.test:8443' is no host"),
+        ("HOSTS=https://h.test\n", "line 1: 'https://h.test' is no host"),
+    ] {
         bench.file("policy", text);
         refused(why);
     }

@@ -124,7 +124,11 @@ fn ssh_signatures_of_every_kind_of_key_hold_for_those_who_may_sign() {
             }
         }
     }
-    bench.refuses(1, "and p256@x is wanted (--signer)", &["--ssh", "allowed", "--signer", "p256@x", "f"]);
+    bench.refuses(
+        1,
+        "(rsa@x,all@x), and p256@x is wanted (--signer)",
+        &["--ssh", "allowed", "--signer", "p256@x", "f"],
+    );
     assert_eq!(bench.check(&["--ssh", "allowed", "--signer", "p256@x", "--signer", "rsa@x", "f"]).0, 0, "any of them");
 }
 

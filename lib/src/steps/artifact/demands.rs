@@ -60,14 +60,16 @@ pub enum DemandError {
     },
     /// The file is below the floor.
     #[error(
-        "{file}: it is {found}, and {floor} was proven healthy here ({path}); for an older one all the same lower the floor: echo VERSION >{path}",
+        "{file}: {}, and {floor} was proven healthy here ({path}); {}",
+        policy::is(found.as_deref()),
+        lower(found.as_deref(), path),
         path = .path.display()
     )]
     Below {
         /// The file.
         file: String,
-        /// Its version.
-        found: String,
+        /// Its version, if it is known.
+        found: Option<String>,
         /// The lowest that is taken.
         floor: String,
         /// Where that stands.
@@ -93,6 +95,13 @@ impl Coded for DemandError {
             Self::Unreadable { .. } | Self::Missing { .. } | Self::Malformed { .. } => Exit::CouldNot,
             Self::Below { .. } | Self::Unmet { .. } => Exit::No,
         }
+    }
+}
+
+fn lower(found: Option<&str>, path: &Path) -> String {
+    match found {
+        Some(_) => format!("for an older one all the same lower the floor: echo VERSION >{}", path.display()),
+        None => "name it with --expect-version".to_owned(),
     }
 }
 

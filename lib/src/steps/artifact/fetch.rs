@@ -139,7 +139,7 @@ pub enum FetchError {
         tag: String,
     },
     /// The release has no asset for this machine, or none of that name.
-    #[error("{release}: no asset {wanted}; it has {has}")]
+    #[error("{release}: no asset {wanted}; it has {has}{}", or_named(.wanted))]
     NoAsset {
         /// Source and tag.
         release: String,
@@ -203,6 +203,11 @@ pub enum FetchError {
         /// Why.
         why: io::Error,
     },
+}
+
+/// The way out where no name was given: a name may tell nothing of a machine.
+fn or_named(wanted: &str) -> &'static str {
+    if wanted.starts_with("for ") { "; if one of these is right, name it with --asset" } else { "" }
 }
 
 impl Coded for FetchError {

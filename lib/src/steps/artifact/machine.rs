@@ -176,7 +176,11 @@ pub fn fits(
     }
     let archive = super::extract::is_archive(file).map_err(read)?;
     if archive || start.contains(&0) {
-        let hint = if archive { " but an archive; say with --extract what to take from it" } else { "" };
+        let hint = if archive {
+            " but an archive; say with --extract what to take from it, or --check to store nothing"
+        } else {
+            ""
+        };
         return Err(MachineError::NoKind { name: owned(), hint });
     }
     Ok(Kind::Text)

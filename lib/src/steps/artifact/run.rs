@@ -221,6 +221,12 @@ fn started(
     trial.run(host).map_err(|source| {
         let refused = matches!(source, ConfineError::Refused { .. }) && runs.walls == Walls::Namespaces;
         let hint = if refused { "; run verify as root, or accept that: --run-unconfined" } else { "" };
+        let program = || shown(candidate.name, call).into();
+        let source = match source {
+            ConfineError::Deadline { deadline, .. } => ConfineError::Deadline { program: program(), deadline },
+            ConfineError::TooMuch { limit, .. } => ConfineError::TooMuch { program: program(), limit },
+            other => other,
+        };
         RunError::Confine { source, hint }
     })
 }

@@ -162,6 +162,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 let mut facts = facts(request, name, &verdict, &origin.record)?;
                 origin.doubt(request, &mut facts);
                 demands.judge(&shown(file), &facts)?;
+                tell_version(request, file, &facts, &origin, say);
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
@@ -184,6 +185,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 });
                 asset.origin.doubt(request, &mut facts);
                 demands.judge(&shown(&asset.file), &facts)?;
+                tell_version(request, &asset.file, &facts, &asset.origin, say);
             }
             store(host, assets, chosen, kinds, ran, say)
         }
@@ -425,6 +427,19 @@ fn facts(request: &Request, name: &OsStr, verdict: &Verdict, origin: &Origin) ->
         published: origin.published,
         now: clock::now(),
     })
+}
+
+/// That a version was asked for and nothing tells one: this is no refusal, and no proof either.
+fn tell_version(request: &Request, file: &Path, facts: &Facts, origin: &Origin, say: &Say) {
+    if let Some(wanted) = &request.version
+        && !facts.version_proven
+        && origin.version.is_none()
+    {
+        let file = shown(file);
+        say.note(format_args!(
+            "{file}: nothing tells its version, so {wanted} is your word alone; see --run --version"
+        ));
+    }
 }
 
 fn shown(file: &Path) -> String {

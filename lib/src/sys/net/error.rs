@@ -94,7 +94,7 @@ pub enum NetError {
         by: Option<String>,
     },
     /// A host that the policy does not name.
-    #[error("{0}: the host '{host}' is not among those that may be asked; refused", host = .0.host())]
+    #[error("{0}: the host '{host}' is not among the HOSTS of the policy; refused", host = .0.host())]
     Host(Url),
     /// Nothing came for too long.
     #[error("{url}: gave up: {what}")]

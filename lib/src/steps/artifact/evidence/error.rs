@@ -31,11 +31,20 @@ impl Coded for NoEvidence {
     }
 }
 
+/// What brings evidence that lies beside the file.
+fn fetched(what: &str) -> &'static str {
+    match what {
+        "checksum list" => "; fetch --sums brings it",
+        "signature" => "; fetch --sig brings it",
+        _ => "",
+    }
+}
+
 /// Why a file is not proven.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// Evidence that was asked for is not there.
-    #[error("{path}: there is no such {what}, so nothing is proven")]
+    #[error("{path}: there is no such {what}, so nothing is proven{}", fetched(.what))]
     Missing {
         /// What was looked for.
         what: &'static str,

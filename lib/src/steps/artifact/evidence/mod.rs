@@ -20,7 +20,7 @@ use crate::words::digest::{Digest, Hashing};
 use crate::words::named_version::{Named, named};
 use crate::words::release::same_version;
 use crate::words::sha512;
-use crate::words::statement::{By, Covers, Strength, Who};
+use crate::words::statement::{By, Covers, Signer, Strength, Who};
 use crate::words::sums::Sums;
 
 use error::shown;
@@ -298,7 +298,7 @@ impl Judge<'_> {
         if wanted.is_empty() || signers.any(|signer| wanted.iter().any(|who| who.is(signer))) {
             return Ok(said);
         }
-        let signers: Vec<_> = said.iter().filter_map(|s| s.signer.as_ref()).map(ToString::to_string).collect();
+        let signers: Vec<_> = said.iter().filter_map(|s| s.signer.as_ref()).map(with_principals).collect();
         let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
         Err(EvidenceError::OtherSigner { path: shown(path), signer: signers.join(", "), wanted: wanted.join(" or ") })
     }
@@ -378,6 +378,14 @@ fn with(place: &Path, suffix: &str) -> PathBuf {
 
 fn last(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A signer for people: a principal is what they may have meant.
+fn with_principals(signer: &Signer) -> String {
+    match signer.principals() {
+        [] => signer.to_string(),
+        principals => format!("{signer} ({})", principals.join(" or ")),
+    }
 }
 
 #[cfg(test)]

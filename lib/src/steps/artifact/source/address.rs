@@ -44,6 +44,15 @@ struct Index {
     names: Vec<Pattern>,
 }
 
+/// OWNER/REPO of the page of a repository, which is what people copy from their browser.
+fn repository(address: &str) -> Option<&str> {
+    let repo = address.strip_prefix("https://github.com/")?.trim_end_matches('/');
+    let repo = repo.strip_suffix("/releases").unwrap_or(repo);
+    let repo = repo.strip_suffix(".git").unwrap_or(repo);
+    let (owner, name) = repo.split_once('/')?;
+    (!owner.is_empty() && !name.is_empty() && !name.contains(['/', '?', '#', '{'])).then_some(repo)
+}
+
 impl Address {
     /// Reads an address. `@VERSION` may follow the last segment of the path, and `@SELECTOR` where there is an index; `{version}`
     /// and `{tag}` need one of them.
@@ -56,6 +65,9 @@ impl Address {
             }
             _ => (text, None),
         };
+        if let Some(repo) = repository(template) {
+            return Err(format!("a page of GitHub is no release; write gh:{repo}"));
+        }
         let template = pattern(template)?;
         let which = match (index, version) {
             (Some(index), version) => {
@@ -230,6 +242,19 @@ mod tests {
         assert_eq!((address.as_str(), name.as_str()), ("https://h/v1.2.3/x-1.2.3-amd64.tgz", "x-1.2.3-amd64.tgz"));
         assert_eq!(url("https://h/a@b/x.tgz").unwrap().0, "https://h/a@b/x.tgz");
         assert_eq!(url("https://h/x%2B1.tgz").unwrap().1, "x+1.tgz");
+    }
+
+    #[test]
+    fn the_page_of_a_repository_is_no_release() {
+        for page in [
+            "https://github.com/o/r",
+            "https://github.com/o/r/",
+            "https://github.com/o/r/releases",
+            "https://github.com/o/r.git@v1",
+        ] {
+            assert_eq!(url(page).unwrap_err(), "a page of GitHub is no release; write gh:o/r", "{page}");
+        }
+        assert!(url("https://github.com/o/r/releases/download/v1/x.tgz").is_ok());
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Folder {
     /// Every release in the folder.
     ///
     /// Files with an origin record belong to the version in it, files without one to every version. Without any record,
-    /// each folder in it is a release of that name; without any folder, the files are one release without a version.
+    /// each folder with a file in it is a release of that name; without any folder, the files are one release without a version.
     pub fn releases(&self) -> Result<Vec<Release>, SourceError> {
         let (files, folders) = entries(&self.dir)?;
         let mut of_version: BTreeMap<String, (Release, Vec<Asset>)> = BTreeMap::new();
@@ -61,6 +61,10 @@ impl Folder {
         let mut releases = Vec::new();
         for (name, path) in folders {
             let files = entries(&path)?.0;
+            // What a fetch that failed may leave is no release.
+            if files.is_empty() {
+                continue;
+            }
             let known = recorded(&name, &files)?.unwrap_or_else(|| release(Some(Tag::new(name)), Vec::new()));
             let assets = files.into_iter().map(|(name, path)| asset(name, path)).collect();
             releases.push(Release { assets: Some(assets), ..known });
