@@ -166,6 +166,10 @@ fn fast_forward() {
     }
     world.refuses("latest", SIGNED, "v1.0.0");
     assert_eq!(world.host.text("var/lib/upswap/app/floor"), "v1.0.0\n");
+    // Where signatures name no version, it is a policy that asks for one; and root can lower the floor.
+    world.signs("v999.0.0", "app.key", "file:SUMS");
+    world.refuses("latest", &world.policy("REQUIRE=version"), "version is not proven (REQUIRE)");
+    assert_eq!(world.host.text("var/lib/upswap/app/floor"), "v1.0.0\n");
     fs::remove_dir_all(world.mirror("v999.0.0")).unwrap();
     world.publishes("v1.0.1");
     world.upgrades("latest", SIGNED).is(0);

@@ -450,3 +450,18 @@ fn a_verify_without_sigstore_says_how_to_get_one_and_proves_nothing_by_it() {
     let help = String::from_utf8(bench.verify().arg("--help").output().unwrap().stdout).unwrap();
     assert!(!help.to_lowercase().contains("sigstore"), "an option that does nothing is in --help:\n{help}");
 }
+
+/// Whoever can write to a folder above the store can put another store in its place.
+#[test]
+fn a_store_that_others_could_replace_takes_nothing() {
+    let bench = Bench::new();
+    bench.listed("f", b"#!/bin/sh\n");
+    let cache = bench.dir.path().join("host/var/cache");
+    fs::create_dir_all(&cache).unwrap();
+    fs::set_permissions(&cache, PermissionsExt::from_mode(0o777)).unwrap();
+    let (code, stdout, stderr) = bench.run(&["f"]);
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert!(stderr.contains("everybody can write to the folder DIR/host/var/cache"), "{stderr}");
+    fs::set_permissions(&cache, PermissionsExt::from_mode(0o1777)).unwrap();
+    assert_eq!(bench.run(&["f"]).0, 0);
+}

@@ -74,7 +74,7 @@ fn what_others_say_of_the_version_counts_only_when_it_is_proven() {
     };
     chown(&record, Some(EVE), None).unwrap();
     let (code, _, stderr) = bench.run(&["--floor", "runed", "f"]);
-    assert!(code == 1 && stderr.contains("it is of no known version"), "{stderr}");
+    assert!(code == 1 && stderr.contains("its version is not known"), "{stderr}");
     assert!(stderr.contains("its version counts only where it is proven: it belongs to somebody else"), "{stderr}");
     bench.file("policy", "MIN_AGE=1d");
     let (code, _, stderr) = bench.run(&["--check", "--policy", "policy", "f"]);

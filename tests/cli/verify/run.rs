@@ -344,9 +344,8 @@ fn a_user_gets_a_cell_or_is_refused() {
     let bench = Bench::new();
     bench.listed("rune", b"#!/bin/sh\n[ \"$(id -u)\" = 61234 ] && [ ! -e /dev/pts ] && echo 1.2.3\n");
     fs::copy(cargo_bin("verify"), bench.path("verify")).unwrap();
-    for path in ["", "dl", "host"] {
-        fs::set_permissions(bench.dir.path().join(path), std::fs::Permissions::from_mode(0o777)).unwrap();
-    }
+    fs::set_permissions(bench.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(bench.dir.path().join("host"), Some(SERVICE), Some(SERVICE)).unwrap();
     let user = |command: &mut Program| {
         let output = command.uid(SERVICE).gid(SERVICE).current_dir(bench.path("")).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -110,6 +110,12 @@ impl Store {
         self.root.join(digest.to_string()).join(RECORD)
     }
 
+    /// Makes the store's folder. One that others could put another in the place of, by a folder above it, is refused.
+    pub fn make(&self, host: &Host) -> Result<(), StoreError> {
+        let made = durable::make_dirs(&self.root, 0o755).and_then(|()| trust::check(host, &self.root));
+        made.map_err(|source| StoreError::Io { path: self.root.display().to_string(), source })
+    }
+
     /// Puts a proven file into the store under `name` with `mode`, its origin record beside it, and tells its path.
     ///
     /// The bytes that are in the store are hashed before they have their name. A file that is there already is hashed too: kept when it is right.
@@ -123,8 +129,8 @@ impl Store {
         let path = self.path(&proven.digest(), name.as_os_str());
         let io = |source| StoreError::Io { path: path.display().to_string(), source };
         let folder = durable::parent(&path);
+        durable::make_dirs(folder, 0o755).map_err(io)?;
         for folder in [self.root.as_path(), folder] {
-            durable::make_dirs(folder, 0o755).map_err(io)?;
             trusted(folder).map_err(io)??;
         }
         let there = fs::symlink_metadata(&path).is_ok();

@@ -162,7 +162,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 let mut facts = facts(request, name, &verdict, &origin.record)?;
                 origin.doubt(request, &mut facts);
                 demands.judge(&shown(file), &facts)?;
-                tell_version(request, file, &facts, &origin, say);
+                tell_version(request, file, &facts, &origin.record, say);
                 Ok(Verified { file: file.to_path_buf(), verdict, stored: Vec::new() })
             })
             .collect(),
@@ -185,7 +185,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 });
                 asset.origin.doubt(request, &mut facts);
                 demands.judge(&shown(&asset.file), &facts)?;
-                tell_version(request, &asset.file, &facts, &asset.origin, say);
+                tell_version(request, &asset.file, &facts, &asset.origin.record, say);
             }
             store(host, assets, chosen, kinds, ran, say)
         }
@@ -353,6 +353,7 @@ fn store(
     say: &Say,
 ) -> Result<Vec<Verified>, VerifyError> {
     let store = Store::of(host);
+    store.make(host)?;
     let mut verified: Vec<Verified> = Vec::new();
     let mut origins = Vec::new();
     for asset in assets {
