@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_hashed_copy_is_the_whole_of_it_and_its_digest() {
         const PIECE: usize = 128 * 1024;
-        let bytes: Vec<u8> = (0..9 * PIECE + 1).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let bytes: Vec<u8> = (0..=9 * PIECE).map(|i| u8::try_from(i % 251).unwrap()).collect();
         for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 5 * PIECE, 9 * PIECE + 1] {
             let mut file = tempfile::tempfile().unwrap();
             let most = len as u64;

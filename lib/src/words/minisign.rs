@@ -12,7 +12,7 @@ const LEGACY: usize = 1 << 20;
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    key: PublicKey,
+    public: PublicKey,
     id: u64,
     base64: String,
 }
@@ -30,7 +30,7 @@ impl Key {
         // Two bytes of algorithm, eight of key number, little-endian. A key has one algorithm; signatures have two.
         let start = base64_start::<10>(text)?;
         let id = u64::from_le_bytes(start.strip_prefix(b"Ed")?.try_into().ok()?);
-        Some(Self { key, id, base64: text.trim().to_owned() })
+        Some(Self { public: key, id, base64: text.trim().to_owned() })
     }
 
     /// The key in a `.pub` file: a comment and a line of base64.
@@ -105,7 +105,7 @@ impl Signature {
 
     /// Begins to check bytes against this signature.
     pub fn check<'a>(&'a self, key: &'a Key) -> Result<Check<'a>, Rejected> {
-        let how = match key.key.verify_stream(&self.0) {
+        let how = match key.public.verify_stream(&self.0) {
             Ok(stream) => How::Hashed(Box::new(stream)),
             Err(Error::UnsupportedLegacyMode) => How::Legacy(Vec::new()),
             Err(Error::UnexpectedKeyId) => return Err(Rejected::OtherKey),
@@ -142,7 +142,7 @@ impl Check<'_> {
         let held = match self.how {
             How::Hashed(mut stream) => stream.finalize(),
             How::Legacy(seen) if seen.len() > LEGACY => return Err(Rejected::Legacy),
-            How::Legacy(seen) => self.key.key.verify(&seen, &self.signature.0, true),
+            How::Legacy(seen) => self.key.public.verify(&seen, &self.signature.0, true),
         };
         held.map(|()| self.signature.0.trusted_comment().to_owned()).map_err(|_| Rejected::Bytes)
     }

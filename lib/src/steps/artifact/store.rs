@@ -135,15 +135,14 @@ impl Store {
             return Ok((path, Admitted::Kept));
         }
         let bytes = proven.bytes().map_err(io)?;
-        let (temporary, digest) = match intake::named(bytes, folder, ".upswap-").map_err(io)? {
+        let (temporary, digest) = if let Some(temporary) = intake::named(bytes, folder, ".upswap-").map_err(io)? {
             // The very file that was proven: nobody else could open it until now, and none of it is copied.
-            Some(temporary) => (temporary, on_disk(bytes, mode).map_err(io)?),
-            None => {
-                let mut temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
-                io::copy(bytes, temporary.as_file_mut()).map_err(io)?;
-                let digest = on_disk(temporary.as_file_mut(), mode).map_err(io)?;
-                (temporary.into_temp_path(), digest)
-            }
+            (temporary, on_disk(bytes, mode).map_err(io)?)
+        } else {
+            let mut temporary = tempfile::Builder::new().prefix(".upswap-").tempfile_in(folder).map_err(io)?;
+            io::copy(bytes, temporary.as_file_mut()).map_err(io)?;
+            let digest = on_disk(temporary.as_file_mut(), mode).map_err(io)?;
+            (temporary.into_temp_path(), digest)
         };
         if digest != proven.digest() {
             return Err(StoreError::Changed { path: path.display().to_string() });
