@@ -82,6 +82,7 @@ test: rust ## Run all tests: unit, cli, and system in containers
 crash: rust ## Run the crash tests in full: every call, every fault, 1,000 torn disks (about an hour)
 	@scripts/deps build test
 	@UPSWAP_SWEEP=full $(CARGO) test --locked --test crash -- --nocapture
+	@UPSWAP_SWEEP=full $(CARGO) test --locked --test cli -- verify::hostile verify::signatures
 	@UPSWAP_SWEEP=full $(CARGO) test --locked --test system -- --nocapture chain_kill reboot
 
 soak: rust ## Swap 10,000 times under load

@@ -10,8 +10,9 @@ mod mirror;
 mod oci;
 mod places;
 mod resume;
-mod rows;
+pub mod rows;
 mod secrets;
+mod strangers;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;

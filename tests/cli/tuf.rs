@@ -126,6 +126,7 @@ fn arbitrary_software() {
     world.refuses("latest", SIGNED, "no asset 'SUMS.minisig'");
 }
 
+/// Row 26: the mirror shows last month's release.
 #[test]
 fn rollback() {
     let world = World::new();
@@ -154,6 +155,7 @@ fn indefinite_freeze() {
     world.refuses("latest", &world.policy("MAX_AGE=30d"), "was a newer release held back?");
 }
 
+/// Row 38: an absurdly high version raises no floor before it was healthy.
 #[test]
 fn fast_forward() {
     let world = World::new();

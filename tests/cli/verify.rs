@@ -3,6 +3,8 @@
 mod archives;
 mod demands;
 mod hostile;
+mod lying;
+mod rows;
 mod run;
 mod runnable;
 mod signatures;
@@ -116,6 +118,7 @@ fn a_bare_file_is_stored_under_its_own_or_the_given_name() {
     }
 }
 
+/// Rows 29, 30, 31, 32 and 34: lists that say nothing of a file, or two things, or something that proves nothing.
 #[test]
 fn what_does_not_verify_is_told_apart_by_code() {
     let bench = Bench::new();
@@ -145,6 +148,7 @@ fn what_does_not_verify_is_told_apart_by_code() {
     });
 }
 
+/// Row 33: every form in the wild; each form by itself is in the tests of the lists.
 #[test]
 fn lists_of_either_form_hold() {
     let bench = Bench::new();
@@ -167,6 +171,8 @@ fn lists_of_either_form_hold() {
     assert!(!bench.dir.path().join("host/var").exists());
 }
 
+/// Rows 35, 36 and 37: no signature, another key's, another file's; no key is not nothing to check. (A signature covers all that
+/// is read, piece by piece: no length of a file is computed with.)
 #[test]
 fn signatures_of_the_real_minisign_hold_and_everything_else_is_refused() {
     let bench = Bench::new();
@@ -356,6 +362,29 @@ fn a_program_for_another_machine_is_stored_when_that_machine_is_named() {
     bench.listed("rune", &other);
     assert_eq!(bench.run(&["rune"]).0, 1);
     assert_eq!(bench.run(&["--target", &format!("{name}-unknown-linux-gnu"), "rune"]).0, 0);
+}
+
+/// A list of SHA-512 alone is all the proof that there is, and beside SHA-256 both must hold.
+#[test]
+fn sha512_in_a_list_must_hold_too() {
+    let bench = Bench::new();
+    let short = sha256(&bench.file("f", "#!/bin/sh\n"));
+    let of = |text: &str| upswap::words::sha512::Sha512::of(text.as_bytes()).to_string();
+    let (right, wrong) = (of("#!/bin/sh\n"), of("#!/bin/evil\n"));
+    for (list, code) in [
+        (format!("{right}  f\n"), 0),
+        (format!("{right}  f\n{short}  f\n"), 0),
+        (format!("{wrong}  f\n"), 1),
+        (format!("{short}  f\n{wrong}  f\n"), 1),
+        (format!("{right}  f\n{}  f\n", "0".repeat(64)), 1),
+    ] {
+        bench.file("SHA256SUMS", &list);
+        for then in [&["--check", "f"][..], &["f"]] {
+            let (got, stdout, stderr) = bench.run(then);
+            assert_eq!((got, stdout.is_empty()), (code, code != 0), "{list}: {stderr}");
+            assert!(code == 1 || stderr.is_empty() || stderr.contains("sha512 in SHA256SUMS"), "{stderr}");
+        }
+    }
 }
 
 #[test]

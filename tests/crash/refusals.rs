@@ -463,7 +463,7 @@ fn a_running_program_is_replaced_from_another_file_system() {
     });
 }
 
-/// Catalogue 97: a source that a service account owns is read once; what is put in place is what was hashed.
+/// Row 40: catalogue 97 too: a source that a service account owns is read once; what is put in place is what was hashed.
 #[test]
 fn a_source_that_is_written_to_meanwhile_is_noticed() {
     let host = Host::with_runed();

@@ -302,6 +302,28 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
+    /// A record of the file before would make the next run go on with another file's bytes.
+    #[test]
+    fn a_new_beginning_takes_the_record_off_the_disk_first() {
+        let root = tempfile::tempdir().unwrap();
+        let (host, say, address) = (Host::below(root.path()), Say::quiet("t"), Digest::of(b"address"));
+        let of = || Landing::of(&host, root.path(), "asset", address, &say).unwrap();
+        let mut landing = of();
+        landing.begin(Some(3 << 20), Some("\"a\"".into())).unwrap();
+        landing.write(&vec![1; 2 << 20]).unwrap();
+        landing.leave();
+        let mut landing = of();
+        assert!(landing.kept().is_some());
+        // The server has a state of it by now that it gives no name.
+        landing.begin(Some(3 << 20), None).unwrap();
+        landing.write(&vec![2; 2 << 20]).unwrap();
+        let records = || {
+            let entries = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path());
+            entries.filter(|path| path.extension().is_some_and(|end| end == "json")).count()
+        };
+        assert_eq!(records(), 0, "killed now, the next run would believe it");
+    }
+
     #[test]
     fn a_later_run_goes_on_and_hashes_what_it_finds() {
         let root = tempfile::tempdir().unwrap();

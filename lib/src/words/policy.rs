@@ -474,6 +474,11 @@ mod tests {
         assert!(policy("MAX_AGE=52w").judge(&unsigned).is_err(), "a mirror's word is no date against a mirror");
         let nightly = Facts { version: Some(Tag::new("nightly")), ..facts() };
         assert!(policy("FLOOR=0.0.1").judge(&nightly).is_err());
+        for (published, signed) in [(NOW - 9 * DAY, NOW - 60), (NOW - 60, NOW - 9 * DAY)] {
+            let mut facts = Facts { published: Some(published), ..facts() };
+            facts.statements.iter_mut().for_each(|statement| statement.signed_at = Some(signed));
+            assert!(policy("MIN_AGE=1d").judge(&facts).is_err(), "the later of two dates counts");
+        }
         let ahead = Facts { published: Some(NOW + DAY), ..facts() };
         assert!(policy("MIN_AGE=1s").judge(&ahead).is_err(), "a date in the future makes nothing old");
     }

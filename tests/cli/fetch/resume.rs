@@ -305,3 +305,26 @@ fn bytes_that_changed_on_disk_are_found_and_not_kept() {
     assert_eq!(fetch(&[]).code, 0);
     assert!(fs::read(env.dir().join("x.bin")).unwrap() == *body);
 }
+
+/// After a power cut as much of a part counts as its record says was synced: so it is, before the record says it.
+#[test]
+fn a_part_is_on_disk_before_its_record_counts_it() {
+    let server = Server::start(|_, _| {
+        let head = format!("HTTP/1.1 200 X\r\nETag: \"a\"\r\nContent-Length: {LEN}\r\n\r\n");
+        Reply::raw(head, &content(1)[..FIRST])
+    });
+    let env = Env::new();
+    let trace = env.root.path().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=fdatasync,rename,renameat,renameat2", "-o"]).arg(&trace);
+    strace.arg(env.fetch().get_program()).args(["--allow-http", "--retry", "0", "--into", "into"]);
+    strace.arg(format!("{}/x.bin", server.url())).current_dir(env.root.path()).env("UPSWAP_ROOT", env.root.path());
+    for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
+        strace.env_remove(name);
+    }
+    let ran = strace.output().expect("these tests need strace (scripts/deps test)");
+    assert_eq!(ran.status.code(), Some(75), "{}", String::from_utf8_lossy(&ran.stderr));
+    let calls = fs::read_to_string(&trace).unwrap();
+    let calls: Vec<_> = calls.lines().filter_map(|line| line.split_once(' ')?.1.trim().split('(').next()).collect();
+    assert_eq!(calls, ["rename", "fdatasync", "rename"]);
+}

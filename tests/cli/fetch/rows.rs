@@ -10,13 +10,14 @@
 //! | 17, 18 | a part of another file, or of another state of it |
 //! | 20, 21 | certificates, and a clock that is wrong |
 //! | 23-25 | the disk: full, a kill at any call, something else by that name |
-//! | 26 | an old release served for ever: the floor and the ages of a policy, not here |
+//! | 26 | an old release served for ever, which verify refuses: the floor and the ages of a policy |
 //! | 27 | odd addresses |
 
 use std::collections::BTreeSet;
 
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 7] = [
     include_str!("faults.rs"),
+    include_str!("../tuf.rs"),
     include_str!("resume.rs"),
     include_str!("places.rs"),
     include_str!("certificates.rs"),
@@ -25,7 +26,7 @@ const TESTS: [&str; 6] = [
 ];
 
 /// The rows that the doc comments of tests name: `/// Rows 1, 2 and 3: …`.
-fn rows(source: &str) -> BTreeSet<u32> {
+pub fn rows(source: &str) -> BTreeSet<u32> {
     let lines = source.lines().map(str::trim).filter_map(|line| {
         let line = line.strip_prefix("/// Row ").or_else(|| line.strip_prefix("/// Rows "))?;
         line.split_once(':').map(|(rows, _)| rows)
@@ -35,9 +36,8 @@ fn rows(source: &str) -> BTreeSet<u32> {
 
 #[test]
 fn every_row_of_the_catalogue_has_a_test() {
-    let named: BTreeSet<_> = TESTS.iter().flat_map(|source| rows(source)).collect();
-    let wanted: BTreeSet<_> = (1..=27).filter(|row| *row != 26).collect();
-    assert_eq!(named, wanted);
+    let named: BTreeSet<_> = TESTS.iter().flat_map(|source| rows(source)).filter(|row| *row <= 27).collect();
+    assert_eq!(named, (1..=27).collect());
     assert_eq!(
         rows("/// Rows 1, 2 and 30: x\n    /// Row 4: y\n// Row 5: no doc\n/// Row of: none"),
         [1, 2, 4, 30].into()

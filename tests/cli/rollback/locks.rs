@@ -136,6 +136,33 @@ fn of_two_names_one_gets_a_path() {
     }
 }
 
+/// Who waits for its own lock meanwhile has asked too early whose the path is.
+#[test]
+fn a_path_that_another_name_got_during_the_wait_is_refused() {
+    let host = Host::with_runed();
+    for name in ["bin/x", "src/a", "src/b"] {
+        host.file(name, name);
+    }
+    let mut waiting = None;
+    held(&host, || {
+        let mut swapbin = host.tool("swapbin");
+        swapbin.args(["--name", "runed", "--lock-wait", "10min", "-T", "src/b", "bin/x"]).stdout(Stdio::null());
+        let swapbin = swapbin.stderr(Stdio::piped()).spawn().unwrap();
+        let waits = || {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", swapbin.id())).unwrap();
+            open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).any(|file| file.ends_with("runed.lock"))
+        };
+        while !waits() {
+            thread::yield_now();
+        }
+        host.swapbin(["--name", "a", "-T", "src/a", "bin/x"]).is(0);
+        waiting = Some(swapbin);
+    });
+    let ran = host.told(&waiting.unwrap().wait_with_output().unwrap()).is(1);
+    assert!(ran.stderr.contains("it belongs to the set a, not to runed"), "{ran:?}");
+    assert_eq!(host.text("bin/x"), "src/a");
+}
+
 /// cron and su give a user no `XDG_RUNTIME_DIR`, a session and the user's timers do.
 #[test]
 fn a_user_has_one_lock_in_every_session() {

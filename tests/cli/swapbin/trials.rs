@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use crate::host::Host;
+use crate::host::{Host, chmod};
 
 #[test]
 fn a_file_of_the_store_must_be_what_its_path_says() {
@@ -18,6 +18,10 @@ fn a_file_of_the_store_must_be_what_its_path_says() {
     assert_eq!((host.names("bin"), host.text("bin/runed")), (vec!["runed".to_owned()], "v1".to_owned()));
     host.file("src/runed", "v2");
     host.swapbin(["src/runed", "bin/runed"]).is(0).says("recorded as unverified");
+    // Where others can write, a path promises nothing.
+    let file = host.stored("runed", "3");
+    chmod(file.parent().unwrap(), 0o777);
+    host.swapbin([file, host.path("bin/runed")]).is(0).says("recorded as unverified");
     let file = |record: &Value, field: &str| {
         record["generations"][1]["files"][host.path("bin/runed").to_str().unwrap()][field].clone()
     };

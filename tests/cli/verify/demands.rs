@@ -28,6 +28,7 @@ impl Bench {
     }
 }
 
+/// Row 38: an older version than was proven healthy here.
 #[test]
 fn nothing_below_the_floor_is_taken() {
     let bench = Bench::new();
@@ -50,6 +51,7 @@ fn nothing_below_the_floor_is_taken() {
     assert_eq!(bench.store().len(), 2, "the file and its record, from when it was taken");
 }
 
+/// Row 39: no version in it, or anybody could have written it.
 #[test]
 fn a_floor_that_was_named_and_is_not_there_lets_nothing_through() {
     let bench = Bench::new();

@@ -40,7 +40,7 @@ impl Bench {
     }
 
     /// `gpg` for the key of `user`, with a small key of its own when there is none.
-    fn gpg(&self, arguments: &[&str]) {
+    pub(super) fn gpg(&self, arguments: &[&str]) {
         if !self.path("gnupg").exists() {
             fs::create_dir(self.path("gnupg")).unwrap();
             fs::set_permissions(self.path("gnupg"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
@@ -51,7 +51,7 @@ impl Bench {
         );
     }
 
-    fn gpg_key(&self, user: &str) {
+    pub(super) fn gpg_key(&self, user: &str) {
         self.gpg(&["--quick-gen-key", user, "ed25519", "sign", "never"]);
         self.gpg(&["-o", &format!("{user}.gpg"), "--export", user]);
     }
@@ -132,6 +132,7 @@ fn ssh_signatures_of_every_kind_of_key_hold_for_those_who_may_sign() {
     assert_eq!(bench.check(&["--ssh", "allowed", "--signer", "p256@x", "--signer", "rsa@x", "f"]).0, 0, "any of them");
 }
 
+/// Rows 35 and 36: as above, for SSH.
 #[test]
 fn what_no_ssh_signature_proves_is_refused_by_name() {
     let bench = Bench::with_script();
@@ -200,6 +201,7 @@ fn openpgp_signatures_hold_by_the_keys_of_the_keyring() {
     bench.refuses(2, "names no signer", &["--gpg", "sub.gpg", "--signer", "openpgp:DEADBEEF", "f"]);
 }
 
+/// Rows 35 and 36: as above, for OpenPGP.
 #[test]
 fn what_no_openpgp_signature_proves_is_refused_by_name() {
     let bench = Bench::with_script();
@@ -279,7 +281,7 @@ fn signatures_of_several_kinds_must_all_hold() {
     bench.refuses(1, "namespace", &[&both[..], &["f"]].concat());
 }
 
-/// TUF's mix-and-match and wrong software: every file is rightly signed, and of another release.
+/// Row 37: TUF's mix-and-match and wrong software: every file is rightly signed, and of another release.
 #[test]
 fn a_signature_for_another_version_is_refused() {
     let bench = Bench::new();
@@ -366,7 +368,7 @@ fn a_flip_that_a_careless_judge_takes_is_found() {
     assert_eq!(survivors(b"abc", false, careless), [18]);
 }
 
-/// Each of file, signature and key in turn, for each kind of signature that this process checks itself: every bit.
+/// Row 28: each of file, list, signature and key in turn, for each kind of signature that this process checks itself: every bit.
 #[test]
 fn no_flipped_bit_of_file_signature_or_key_holds() {
     let bench = Bench::with_script();
@@ -408,6 +410,20 @@ fn no_flipped_bit_of_file_signature_or_key_holds() {
             .filter(|bit| (comment..bytes.len() - 1).contains(&(bit / 8)))
             .collect::<Vec<_>>()
     };
+    // A signed list: the file is proven by the list, and no bit of the list is free.
+    minisign(&bench.path(""), &["-S", "-s", "k.sec", "-m", "SHA256SUMS", "-t", "c"]);
+    let listed = |key: bool| {
+        let minisign = key.then(|| KeyPlace::File(bench.path("k.minisign")));
+        bench.judged(Given { sums: Some("SHA256SUMS".into()), minisign, ..Given::default() }).is_some()
+    };
+    for file in ["f", "SHA256SUMS"] {
+        assert_eq!(swept(file, &|| listed(true)), Vec::<usize>::new(), "{file}");
+    }
+    // Unsigned, the case of a digit says nothing: bit 5 of a letter.
+    let list = fs::read(bench.path("SHA256SUMS")).unwrap();
+    let is_case = |bit: &usize| bit % 8 == 5 && bit / 8 < 64 && list[bit / 8].is_ascii_alphabetic();
+    let free_bits: Vec<_> = swept("SHA256SUMS", &|| listed(false)).into_iter().filter(|bit| !is_case(bit)).collect();
+    assert_eq!(free_bits, Vec::<usize>::new());
     assert_eq!(free("f.minisig"), Vec::<usize>::new());
     assert_eq!(free("k.minisign"), Vec::<usize>::new());
 }

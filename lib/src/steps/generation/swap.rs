@@ -294,8 +294,10 @@ fn of_no_other(dest: &Dest, owner: Option<&str>, name: &str) -> Result<(), Gener
 fn claim(host: &Host, name: &Name, pairs: &[(&PathBuf, Dest)]) -> Result<Vec<Lock>, GenerationError> {
     let mut free = Vec::new();
     for (_, dest) in pairs {
-        if set::owner(host, dest)?.is_none() {
-            free.push(dest);
+        match set::owner(host, dest)? {
+            None => free.push(dest),
+            // Whoever got it since `name_of` looked.
+            owner => of_no_other(dest, owner.as_deref(), name.as_str())?,
         }
     }
     free.sort();

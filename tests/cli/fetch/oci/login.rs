@@ -111,3 +111,32 @@ fn a_password_is_shown_to_no_other_site_and_a_token_to_no_other_host() {
     assert!(!cdn.seen()[0].headers.contains_key("authorization"));
     assert!(!ended.stderr.contains("SECRET") && !ended.stderr.contains("TOKEN"), "{}", ended.stderr);
 }
+
+/// A registry by https may not send us for a token to where anybody reads along.
+#[test]
+fn a_token_is_not_asked_for_by_plain_http() {
+    let plain = Server::start(|_, _| Reply::new(200, json!({ "token": "TOKEN" }).to_string()));
+    let realm = format!("Bearer realm=\"{}/token\"", plain.url());
+    let (server, ca) = Server::start_tls(move |_, _| Reply::new(401, "{}").header("WWW-Authenticate", &realm));
+    let env = Env::new();
+    fs::write(env.root.path().join("ca.pem"), ca).unwrap();
+    let registry = format!("oci:{}/o/r:v1", server.url().strip_prefix("https:").unwrap());
+    let ended = run(env.fetch().args(["--cacert", "ca.pem", "--into", "into", "--asset", "runed", &registry]));
+    assert_eq!((ended.code, plain.seen().len()), (3, 0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("unencrypted"), "{}", ended.stderr);
+}
+
+/// Who is not the registry, and only was redirected to, gets no answer to what it asks.
+#[test]
+fn a_challenge_of_another_host_is_not_answered() {
+    let other = Server::start(|seen, base| match seen.path.as_str() {
+        "/token" => Reply::new(200, json!({ "token": "TOKEN" }).to_string()),
+        _ => Reply::new(401, "{}").header("WWW-Authenticate", &format!("Bearer realm=\"{base}/token\"")),
+    });
+    let there = format!("{}/there", other.url());
+    let server = Server::start(move |_, _| Reply::redirect(&there));
+    let env = Env::new();
+    let ended = run(env.from(&server).args(["--asset", "runed", &source(&server, ":v1")]));
+    assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{}", ended.stderr);
+    assert!(other.seen().iter().all(|seen| seen.path == "/there"), "{:?}", other.seen());
+}

@@ -152,6 +152,17 @@ pub fn cases() -> Vec<Case> {
         }
         zip(&[bomb])
     };
+    // Not wanted, and each below the cap of a member that is.
+    let huge_together = {
+        let huge = |name: &[u8]| {
+            let mut huge = member(name, &deflated(b"x"));
+            for said in [&mut huge.local, &mut huge.central] {
+                (said.method, said.size) = (8, 900 << 20);
+            }
+            huge
+        };
+        zip(&[good(), huge(b"a"), huge(b"b"), huge(b"c"), huge(b"d"), huge(b"e")])
+    };
     let huge = {
         let mut huge = member(b"rune", &deflated(b"x"));
         for said in [&mut huge.local, &mut huge.central] {
@@ -256,6 +267,7 @@ pub fn cases() -> Vec<Case> {
         refused(56, "cut.zip", plain[..plain.len() - 5].to_vec(), "cut off"),
         refused(56, "appended.zip", [&plain[..], b"trailing garbage"].concat(), "behind its end"),
         refused(56, "prepended.zip", [b"PK\x03\x04", &plain[..]].concat(), "in front"),
+        refused(54, "huge-together.zip", huge_together, "unpacks to more than 4096 MiB"),
         refused(56, "encrypted.zip", with(|m| (m.local.flags, m.central.flags) = (1, 1)), "encrypted"),
         refused(56, "other-method.zip", with(|m| (m.local.method, m.central.method) = (99, 99)), "refused"),
         refused(

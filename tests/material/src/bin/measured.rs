@@ -15,18 +15,16 @@ use nix::sys::time::TimeValLike;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match words.as_slice() {
-        [out, command, arguments @ ..] => match measure(out, Command::new(command).args(arguments)) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(e) => {
-                eprintln!("measured: {e}");
-                ExitCode::FAILURE
-            }
-        },
-        _ => {
-            eprintln!("Usage: measured OUT COMMAND...");
-            ExitCode::from(2)
+    let [out, command, arguments @ ..] = words.as_slice() else {
+        eprintln!("Usage: measured OUT COMMAND...");
+        return ExitCode::from(2);
+    };
+    match measure(out, Command::new(command).args(arguments)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("measured: {e}");
+            ExitCode::FAILURE
         }
     }
 }

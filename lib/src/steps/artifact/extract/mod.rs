@@ -473,6 +473,31 @@ mod tests {
         pick(&wanted, &[contents])
     }
 
+    /// The caps by themselves; what it takes to reach them in an archive is in the long form of the hostile archives.
+    #[test]
+    fn bytes_and_members_are_counted() {
+        let mut capped = Capped { inner: io::repeat(7), left: 10 };
+        assert_eq!(capped.read(&mut [0; 10]).unwrap(), 10);
+        assert_eq!(capped.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(Capped::new(io::empty()).left, TOTAL);
+
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::below(root.path());
+        let (_, asset) = taken(&host, &archive()).unwrap().remove(0);
+        let wanted = [Wanted::parse("rune").unwrap()];
+        let mut sieve = Sieve {
+            host: &host,
+            asset: &asset,
+            wanted: &wanted,
+            count: MEMBERS - 1,
+            leaves: Vec::new(),
+            contents: Contents::default(),
+        };
+        assert!(sieve.member(b"last", Kind::Regular, 0, &mut io::empty()).is_ok());
+        let why = sieve.member(b"beyond", Kind::Regular, 0, &mut io::empty());
+        assert!(matches!(why, Err(Trouble::Refused(why)) if why == "it holds more than 1000000 members"));
+    }
+
     fn archive() -> Vec<u8> {
         let mut builder = ::tar::Builder::new(Vec::new());
         let mut header = ::tar::Header::new_gnu();

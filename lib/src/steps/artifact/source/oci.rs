@@ -497,3 +497,28 @@ fn denied(error: NetError) -> SourceError {
         e => e.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_out_encrypted_or_not_out_of_this_host() {
+        let sent = |url: &str| guarded(&Url::parse(url).unwrap()).is_ok();
+        for url in
+            ["https://registry.example.com/", "http://127.0.0.1:5000/", "http://localhost/", "http://[::1]:5000/"]
+        {
+            assert!(sent(url), "{url}");
+        }
+        for url in [
+            "http://registry.example.com/",
+            "http://127.0.0.1.example.com/",
+            "http://127.example.com/",
+            "http://localhost.example.com/",
+            "http://10.0.0.1/",
+            "http://[::2]/",
+        ] {
+            assert!(!sent(url), "{url}");
+        }
+    }
+}
