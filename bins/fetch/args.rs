@@ -24,8 +24,9 @@ Examples:
       --into /tmp/new gh:runestack/rune@v2.0.0
   Only if there is something newer (exit 1 when there is not):
     fetch --newer-than v1.0.0 gh:runestack/rune@v2
-  An address with a version, and the newest of those that an index lists:
+  An address with a version:
     fetch 'https://dl.example.com/{tag}/rune_{os}_{goarch}.tar.gz@v2.0.0'
+  The newest of the versions that an index beside it lists:
     fetch --index versions.txt 'https://dl.example.com/{tag}/rune.tar.gz'
   A mirror for hosts without a network: what fetch left, copied:
     fetch /mnt/mirror/github.com/runestack/rune@v2

@@ -33,7 +33,7 @@ Examples:
     verify --check --sums checksums.txt rune_linux_amd64.tar.gz
   Only when the new program takes the configuration that the service has:
     verify --sums checksums.txt --extract runed --run-as rune \\
-      --run --version --run 'config check /etc/rune.yaml' rune.tar.gz
+      --run 'config check /etc/rune.yaml' rune_linux_amd64.tar.gz
   Verify what fetch printed:
     fetch gh:runestack/rune@v2.0.0 --sums checksums.txt |
       verify --sums checksums.txt --extract rune --files-from -";

@@ -53,8 +53,12 @@ fn try_all(host: &Env, tool: &str, prepare: &[(&str, &str)], answers: &[(&str, i
 #[test]
 fn of_fetch_and_verify() {
     let host = host();
-    try_all(&host, "fetch", &[], &[]);
-    try_all(&host, "verify", &[], &[]);
+    let mirror = "mkdir -p /mnt/mirror/github.com; fetch -q gh:runestack/rune@v2.0.0\n        cp -r /var/cache/upswap/fetch/localhost*/* /mnt/mirror/github.com";
+    // There is no index beside the releases, no such registry, and no cargo.
+    let answers = [("--index", 1), ("oci://", 75), ("cargo:", 3)];
+    try_all(&host, "fetch", &[("/mnt/mirror", mirror)], &answers);
+    // Nobody signed by SSH, and runed has no configuration to check.
+    try_all(&host, "verify", &[], &[("rune.signers", 1), ("config check", 1)]);
 }
 
 #[test]

@@ -242,7 +242,8 @@ impl Judge<'_> {
             }
             checks.iter_mut().try_for_each(|check| check.update(bytes))
         })?;
-        for (check, (path, _)) in checks.into_iter().zip(&signatures) {
+        for (mut check, (path, _)) in checks.into_iter().zip(&signatures) {
+            check.digest(digest);
             statements.extend(self.by_whom_it_should(path, check)?);
         }
         let mut holds = |by, text: String, (kind, found, wanted): (_, String, String)| {
