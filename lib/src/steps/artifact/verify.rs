@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::SystemTime;
 
 use super::demands::{DemandError, Demands};
@@ -360,9 +361,10 @@ fn store(
         verified.push(Verified { file: asset.file, verdict: asset.verdict, stored: Vec::new() });
         origins.push(asset.origin.record);
     }
-    for ((mut file, kind), ran) in chosen.into_iter().zip(kinds).zip(ran) {
-        let (Some(verified), Some(origin)) = (verified.get_mut(file.asset), origins.get(file.asset)) else { continue };
-        let (path, admitted) = store.admit(&mut file.proven, &file.name, kind.mode(), origin)?;
+    let mut chosen = chosen;
+    let admitted = admit(&store, &mut chosen, &kinds, &origins)?;
+    for ((file, (path, admitted)), ran) in chosen.into_iter().zip(admitted).zip(ran) {
+        let Some(verified) = verified.get_mut(file.asset) else { continue };
         match admitted {
             Admitted::New => say.detail(format_args!("{}: stored", path.display())),
             Admitted::Kept => say.detail(format_args!("{}: was in the store already", path.display())),
@@ -374,6 +376,37 @@ fn store(
         verified.stored.push(StoredFile { name: file.name, path, digest, size, ran });
     }
     Ok(verified)
+}
+
+/// Admits the files two at a time: what takes long is that their bytes are hashed again.
+fn admit(
+    store: &Store,
+    chosen: &mut [Chosen],
+    kinds: &[Kind],
+    origins: &[Origin],
+) -> Result<Vec<(PathBuf, Admitted)>, VerifyError> {
+    let one = |(file, kind): (&mut Chosen, &Kind)| -> Result<_, VerifyError> {
+        let origin = origins.get(file.asset).ok_or(VerifyError::Usage("a file of no asset"))?;
+        Ok(store.admit(&mut file.proven, &file.name, kind.mode(), origin)?)
+    };
+    let io = |source| StoreError::Io { path: store.root().display().to_string(), source };
+    let mut admitted = Vec::new();
+    for (files, kinds) in chosen.chunks_mut(2).zip(kinds.chunks(2)) {
+        thread::scope(|scope| -> Result<(), VerifyError> {
+            let mut files = files.iter_mut().zip(kinds);
+            let here = files.next_back();
+            let spawn = |file| thread::Builder::new().name("store".to_owned()).spawn_scoped(scope, || one(file));
+            let beside = files.map(spawn).collect::<Result<Vec<_>, _>>().map_err(io)?;
+            let here = here.map(one);
+            for thread in beside {
+                let gone = |_| Err(io(io::Error::other("the thread that stores is gone")).into());
+                admitted.push(thread.join().unwrap_or_else(gone)?);
+            }
+            admitted.extend(here.transpose()?);
+            Ok(())
+        })?;
+    }
+    Ok(admitted)
 }
 
 /// The record that goes with the file: fetch's, when it speaks of these bytes, else one that names the path.
