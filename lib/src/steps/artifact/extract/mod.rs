@@ -21,6 +21,8 @@ use crate::words::member::{self, Wanted};
 const MEMBER: u64 = 1 << 30;
 /// The most that a whole archive may unpack to, in bytes.
 const TOTAL: u64 = 4 << 30;
+/// How much of an archive is read at once, in bytes.
+const READ: usize = 256 * 1024;
 /// The most members an archive may hold.
 const MEMBERS: usize = 1_000_000;
 /// The longest path of a member, in bytes; no file system of Linux takes a longer one (`PATH_MAX`).
@@ -210,10 +212,10 @@ pub(super) trait Takes {
 /// Gives every member of the tar archive in `file`, compressed or not, to `taker`; reads it to its end.
 pub(super) fn members(file: &mut File, taker: &mut impl Takes) -> Result<(), Trouble> {
     match Format::of(file).map_err(Trouble::Io)? {
-        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::new(file)), taker),
+        Format::Gzip => tar::scan(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(READ, file)), taker),
         Format::Zstd => zstd(file).and_then(|stream| tar::scan(stream, taker)),
         // An empty archive has no header that could be known.
-        Format::Tar | Format::Bare => tar::scan(BufReader::new(file), taker),
+        Format::Tar | Format::Bare => tar::scan(BufReader::with_capacity(READ, file), taker),
         Format::Xz | Format::Zip => Err(Trouble::refused("it is no tar archive, nor one in gzip or zstd")),
     }
 }
