@@ -188,7 +188,7 @@ pub fn verify(host: &Host, request: &Request, say: &Say) -> Result<Vec<Verified>
                 demands.judge(&shown(&asset.file), &facts)?;
                 tell_version(request, &asset.file, &facts, &asset.origin.record, say);
             }
-            store(host, assets, chosen, kinds, ran, say)
+            store(host, assets, chosen, &kinds, ran, say)
         }
     }
 }
@@ -348,8 +348,8 @@ fn ran(
 fn store(
     host: &Host,
     assets: Vec<Asset>,
-    chosen: Vec<Chosen>,
-    kinds: Vec<Kind>,
+    mut chosen: Vec<Chosen>,
+    kinds: &[Kind],
     ran: Vec<Vec<Ran>>,
     say: &Say,
 ) -> Result<Vec<Verified>, VerifyError> {
@@ -361,8 +361,7 @@ fn store(
         verified.push(Verified { file: asset.file, verdict: asset.verdict, stored: Vec::new() });
         origins.push(asset.origin.record);
     }
-    let mut chosen = chosen;
-    let admitted = admit(&store, &mut chosen, &kinds, &origins)?;
+    let admitted = admit(&store, &mut chosen, kinds, &origins)?;
     for ((file, (path, admitted)), ran) in chosen.into_iter().zip(admitted).zip(ran) {
         let Some(verified) = verified.get_mut(file.asset) else { continue };
         match admitted {
