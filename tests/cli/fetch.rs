@@ -141,6 +141,16 @@ fn serving(reply: Reply) -> Server {
     Server::start(move |_, _| reply.clone())
 }
 
+/// The same repository, whose API sends whoever asks for an asset's bytes to another host: both servers.
+fn repository_with_assets_elsewhere() -> (Server, Server) {
+    let other = Server::start(|_, _| Reply::new(200, BODY));
+    let to = format!("{}/signed?sig=SECRET", other.url());
+    let answer = move |seen: &Seen, base: &str| {
+        if seen.path.starts_with("/api-asset/") { Reply::redirect(&to) } else { repository(seen, base) }
+    };
+    (Server::start(answer), other)
+}
+
 #[test]
 fn a_release_and_its_sidecars_are_fetched_and_the_assets_alone_are_printed() {
     let (env, server) = (Env::new(), Server::start(repository));

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use fs_err as fs;
 
-use super::{ASSETS, BODY, Env, release, repository, run, serving};
+use super::{ASSETS, BODY, Env, release, repository, repository_with_assets_elsewhere, run, serving};
 use crate::http::{Reply, Server};
 
 /// Row 15: a wait that is too long is not begun, and when to come back is said.
@@ -227,14 +227,7 @@ fn a_name_that_is_no_plain_file_name_is_refused() {
 /// Row 14: a redirect to another host takes no secret along.
 #[test]
 fn tokens_and_headers_stay_with_their_host_and_out_of_messages() {
-    let other = Server::start(|_, _| Reply::new(200, BODY));
-    let to = format!("{}/signed?sig=SECRET", other.url());
-    let server =
-        Server::start(
-            move |seen, base| {
-                if seen.path.starts_with("/api-asset/") { Reply::redirect(&to) } else { repository(seen, base) }
-            },
-        );
+    let (server, other) = repository_with_assets_elsewhere();
     let env = Env::new();
     fs::write(env.root.path().join("headers"), "X-More: SECRET-2\n").unwrap();
     let ended = run(env.from(&server).env("GITHUB_TOKEN", "SECRET-1").args([

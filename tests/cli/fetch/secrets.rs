@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::{ASSETS, BODY, Ended, Env, repository, run, serving};
+use super::{ASSETS, BODY, Ended, Env, repository, repository_with_assets_elsewhere, run, serving};
 use crate::http::{Reply, Server};
 
 /// The files below `dir` whose bytes hold the secret, those that were given it left out.
@@ -35,14 +35,7 @@ fn credentials(env: &Env, files: &[(&str, &str)]) -> std::path::PathBuf {
 
 #[test]
 fn a_credential_of_the_service_is_used_when_the_environment_has_none_and_is_told_nobody() {
-    let other = Server::start(|_, _| Reply::new(200, BODY));
-    let to = format!("{}/signed?sig=SECRET", other.url());
-    let server =
-        Server::start(
-            move |seen, base| {
-                if seen.path.starts_with("/api-asset/") { Reply::redirect(&to) } else { repository(seen, base) }
-            },
-        );
+    let (server, other) = repository_with_assets_elsewhere();
     let env = Env::new();
     let dir =
         credentials(&env, &[("github-token", "SECRET-1\n"), ("fetch-header", "X-Key: SECRET-2\n\nX-More: SECRET-3\n")]);

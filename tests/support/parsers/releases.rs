@@ -44,7 +44,6 @@ pub fn oci_challenge(bytes: &[u8]) {
         assert!(below || shared(registry) == shared(realm), "{registry} shows {realm} its password");
     }
     assert!(oci::same_site(registry, registry));
-    assert_eq!(oci::base64(text).len(), text.len().div_ceil(3) * 4);
 }
 
 pub fn oci_manifest(bytes: &[u8]) {

@@ -6,7 +6,6 @@ mod list;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use fs_err as fs;
 use nix::unistd::geteuid;
@@ -18,7 +17,7 @@ use crate::sys::landing::{Landed, Landing, sweep};
 use crate::sys::net::url::Url;
 use crate::sys::net::{Net, NetError, Policy};
 use crate::sys::say::Say;
-use crate::sys::{Host, durable, trust};
+use crate::sys::{Host, clock, durable, trust};
 use crate::words::digest::Digest;
 use crate::words::exit::{Coded, Exit};
 use crate::words::pattern::Pattern;
@@ -492,7 +491,6 @@ fn copy(source: &Path, cap: Size, landing: &mut Landing) -> Result<(), FetchErro
 
 /// Writes where `file` came from, unless the record there says so of these bytes already.
 fn write_record(record: &Path, file: &File, release: &Release, request: &Request) -> io::Result<()> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let origin = Origin {
         schema: Origin::SCHEMA,
         source: request.source.spelling().to_owned(),
@@ -501,7 +499,7 @@ fn write_record(record: &Path, file: &File, release: &Release, request: &Request
         published: release.published,
         asset: file.name.to_string(),
         digest: file.digest,
-        time: now.as_secs(),
+        time: clock::now(),
         proven: Vec::new(),
     };
     let is_ours = fs::symlink_metadata(record).is_ok_and(|meta| trust::is_our_file(&meta));

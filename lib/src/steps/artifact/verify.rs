@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::SystemTime;
 
 use super::demands::{DemandError, Demands};
 use super::evidence::{Evidence, EvidenceError, Judge, Proven, Subject, Verdict};
@@ -428,7 +427,6 @@ fn origin(host: &Host, file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) 
     if let Some(why) = &doubt {
         say.note(format_args!("{}: its version counts only where it is proven: {why}", path.display()));
     }
-    let time = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut record = record.unwrap_or_else(|| Origin {
         schema: Origin::SCHEMA,
         source: if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() },
@@ -437,7 +435,7 @@ fn origin(host: &Host, file: &Path, name: &OsStr, verdict: &Verdict, say: &Say) 
         published: None,
         asset: name.to_string_lossy().into_owned(),
         digest: verdict.digest,
-        time: time(),
+        time: clock::now(),
         proven: Vec::new(),
     });
     record.proven = verdict.statements.iter().map(|statement| statement.text.clone()).collect();

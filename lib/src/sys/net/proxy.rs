@@ -8,6 +8,8 @@ use std::env;
 use std::fmt;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ureq::http::uri::{Authority, Builder, Uri};
 use ureq::http::{HeaderValue, header};
 use ureq::typestate::WithoutBody;
@@ -95,7 +97,7 @@ impl Via {
         let mut request = agent.get(to).header(header::HOST, url.authority());
         if let Some(user) = self.proxy.username() {
             let pair = format!("{user}:{}", self.proxy.password().unwrap_or_default());
-            let value = HeaderValue::try_from(format!("Basic {}", base64(pair.as_bytes())));
+            let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)));
             let mut value = value.map_err(|_| bad(url, "its user name or password can't be sent"))?;
             value.set_sensitive(true);
             request = request.header(header::PROXY_AUTHORIZATION, value);
@@ -123,20 +125,6 @@ pub fn refused(url: Url, status: u16) -> NetError {
 fn bad(url: &Url, why: &str) -> NetError {
     let variable = if url.is_secure() { "https_proxy or all_proxy" } else { "http_proxy or all_proxy" };
     NetError::Proxy { url: url.clone(), variable, why: why.to_owned() }
-}
-
-/// Base64 (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let number = (0..3).fold(0_u32, |number, n| number << 8 | u32::from(three.get(n).copied().unwrap_or_default()));
-        for n in 0..4 {
-            let digit = DIGITS.get((number >> (18 - 6 * n) & 63) as usize).copied().unwrap_or(b'=');
-            text.push(if n <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
 }
 
 /// True when an entry of `no_proxy` covers `url`: `*`, a host or domain with or without a leading dot, an address or
@@ -244,9 +232,9 @@ mod tests {
     #[test]
     fn base64_is_the_rfcs() {
         for (text, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(text.as_bytes()), coded);
+            assert_eq!(STANDARD.encode(text), coded);
         }
-        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
+        assert_eq!(STANDARD.encode([0xfb, 0xff, 0xbf]), "+/+/");
     }
 
     #[test]

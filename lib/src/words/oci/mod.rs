@@ -8,7 +8,7 @@ mod manifest;
 
 use super::digest::Digest;
 use super::release::Selector;
-pub use login::{Challenge, base64, same_site};
+pub use login::{Challenge, same_site};
 pub use manifest::{Content, Descriptor, Manifest, NotAManifest, for_target, platforms};
 
 /// The media types of manifests and indexes, for an `Accept:` header.

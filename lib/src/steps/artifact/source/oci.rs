@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{Asset, Place, Release, SourceError, nothing_picked};
@@ -270,7 +272,7 @@ impl Login {
     }
 
     fn header(&self) -> Result<Header, NetError> {
-        Header::new("Authorization", &format!("Basic {}", oci::base64(&format!("{}:{}", self.user, self.password))))
+        Header::new("Authorization", &format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password))))
     }
 }
 
