@@ -1,10 +1,11 @@
 //! Writing that survives a power cut: write beside, fsync, rename, fsync the folder.
 
 use std::ffi::OsString;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread::{Builder as Thread, JoinHandle};
 
 use fs_err as fs;
 use tempfile::{Builder, NamedTempFile};
@@ -74,6 +75,42 @@ pub fn make_dirs(dir: &Path, mode: u32) -> io::Result<()> {
         Err(e) => return Err(e),
     }
     sync_dir(parent(dir))
+}
+
+/// Puts a large file on disk beside whoever is still writing it, so that the sync at its end has little left to do.
+///
+/// A sync that failed has told so once and never again (fsync(2)), so [`Behind::caught_up`] has to be asked before the last one.
+#[derive(Debug, Default)]
+pub struct Behind {
+    /// How many bytes were written since the last sync began.
+    waiting: u64,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Behind {
+    /// How much is worth a sync, in bytes.
+    const PIECE: u64 = 16 << 20;
+
+    /// Another `bytes` bytes of `file` were written.
+    pub fn wrote(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        self.waiting += bytes;
+        if self.waiting >= Self::PIECE && self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.caught_up()?;
+            let file = file.try_clone()?;
+            self.syncing = Some(Thread::new().name("sync".to_owned()).spawn(move || file.sync_data())?);
+            self.waiting = 0;
+        }
+        Ok(())
+    }
+
+    /// Waits for the sync that is under way.
+    ///
+    /// # Errors
+    /// Why it failed: the file is not on disk then, whatever a later sync says.
+    pub fn caught_up(&mut self) -> io::Result<()> {
+        let gone = |_| Err(io::Error::other("the thread that syncs is gone"));
+        self.syncing.take().map_or(Ok(()), |syncing| syncing.join().unwrap_or_else(gone))
+    }
 }
 
 #[cfg(test)]

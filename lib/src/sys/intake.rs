@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
 use tempfile::TempPath;
@@ -78,27 +78,74 @@ pub fn named(file: &File, folder: &Path, prefix: &str) -> io::Result<Option<Temp
     }
 }
 
-/// Copies what `reader` gives into `file`, refused when that is more than `most` bytes, and goes back to its start.
-pub fn copy_at_most(reader: impl Read, file: &mut File, most: u64) -> io::Result<u64> {
-    let copied = io::copy(&mut reader.take(most + 1), file)?;
-    if copied > most {
-        return Err(too_large(most));
+/// Copies what `reader` gives into `copy`, which is empty, refused when that is more than `most` bytes, while `read` reads the
+/// copy back as far as it is there. Gives what `read` gives; why the copy is not whole comes before that.
+///
+/// `read` sees an error where the copy ends too early, and no end of the file.
+pub fn copy_and_read<T>(
+    mut reader: impl Read + Send,
+    copy: &File,
+    most: u64,
+    read: impl FnOnce(Growing<'_>) -> T,
+) -> io::Result<T> {
+    /// How much is copied before it may be read back, in bytes.
+    const PIECE: u64 = 2 << 20;
+    thread::scope(|scope| {
+        let (told, there) = channel();
+        let fill = move || {
+            let (mut to, mut len) = (copy, 0);
+            loop {
+                let copied = io::copy(&mut reader.by_ref().take(PIECE.min(most + 1 - len)), &mut to)?;
+                len += copied;
+                if len > most {
+                    return Err(too_large(most));
+                }
+                let end = copied == 0;
+                // Nobody may want the rest, once they know enough.
+                if told.send((len, end)).is_err() || end {
+                    return Ok(());
+                }
+            }
+        };
+        let filling = thread::Builder::new().name("copy".to_owned()).spawn_scoped(scope, fill)?;
+        let given = read(Growing { copy, there, until: 0, at: 0, whole: false });
+        filling.join().unwrap_or_else(|_| Err(io::Error::other("the thread that copies is gone")))?;
+        Ok(given)
+    })
+}
+
+/// A file that another thread appends to, from its start: waits for what is not there yet.
+pub struct Growing<'f> {
+    copy: &'f File,
+    there: Receiver<(u64, bool)>,
+    until: u64,
+    at: u64,
+    whole: bool,
+}
+
+impl Read for Growing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.until && !self.whole {
+            (self.until, self.whole) =
+                self.there.recv().map_err(|_| io::Error::new(io::ErrorKind::UnexpectedEof, "it is not all there"))?;
+        }
+        let left = usize::try_from(self.until - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let n = self.copy.read_at(buffer.get_mut(..left).unwrap_or_default(), self.at)?;
+        self.at += n as u64;
+        Ok(n)
     }
-    file.flush()?;
-    file.rewind()?;
-    Ok(copied)
 }
 
 /// Writes what `reader` gives into `file`, refused when that is more than `most` bytes, and gives the digest of what was
 /// written and its length.
 ///
-/// Hashing and writing are a second thread's work: `reader` may be busy too, with inflating say.
+/// Hashing and writing are a thread's work each: `reader` may be busy too, with inflating say.
 pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Result<(Digest, u64)> {
     /// How much is handed over at once, in bytes: a processor's own cache holds what is under way.
     const PIECE: usize = 128 * 1024;
     /// How many pieces are under way.
     const PIECES: usize = 4;
-    let mut hashing = Hashing::new(file);
+    let mut hashing = Hashing::new(io::sink());
     let mut left = most;
     let mut next = |mut piece: Vec<u8>| {
         piece.clear();
@@ -111,26 +158,39 @@ pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Res
     };
     let first = next(Vec::with_capacity(PIECE))?;
     if first.len() < PIECE {
+        file.write_all(&first)?;
         hashing.write_all(&first)?;
         return Ok(hashing.finish()).map(|(digest, len, _)| (digest, len));
     }
     thread::scope(|scope| {
         let (full, filled) = sync_channel::<Vec<u8>>(PIECES);
+        let (hashed, ready) = channel::<Vec<u8>>();
         let (done, free) = channel();
-        let write = move || {
+        let hash = move || {
             for piece in filled {
                 hashing.write_all(&piece)?;
-                // The reader is at its end when nobody takes it.
-                let _ = done.send(piece);
+                // A writer that is gone has failed, and says why.
+                if hashed.send(piece).is_err() {
+                    break;
+                }
             }
             Ok(hashing.finish()).map(|(digest, len, _)| (digest, len))
         };
+        let write = move || {
+            for piece in ready {
+                file.write_all(&piece)?;
+                // The reader is at its end when nobody takes it.
+                let _ = done.send(piece);
+            }
+            Ok(())
+        };
+        let hasher = thread::Builder::new().name("hash".to_owned()).spawn_scoped(scope, hash)?;
         let writer = thread::Builder::new().name("write".to_owned()).spawn_scoped(scope, write)?;
         let mut piece = first;
         let mut spare = PIECES;
         let read = loop {
             let ends = piece.len() < PIECE;
-            // A writer that is gone has failed, and says why below.
+            // Who hashes is gone when the writer is, which has failed and says why below.
             if full.send(mem::take(&mut piece)).is_err() || ends {
                 break Ok(());
             }
@@ -150,8 +210,9 @@ pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Res
             }
         };
         drop(full);
+        let hashed = hasher.join().unwrap_or_else(|_| Err(io::Error::other("the thread that hashes is gone")));
         let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes is gone")));
-        read.and(written)
+        read.and(written).and(hashed)
     })
 }
 
@@ -222,6 +283,8 @@ pub fn names_from(from: &Path, end: u8) -> Result<Vec<PathBuf>, NamesError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
+
     use super::*;
 
     #[test]
@@ -238,8 +301,32 @@ mod tests {
     fn more_than_the_cap_is_refused() {
         assert_eq!(read_at_most(io::repeat(7), 100).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(read_at_most(&[7; 100][..], 100).unwrap().len(), 100);
-        let mut file = tempfile::tempfile().unwrap();
-        assert!(copy_at_most(io::repeat(7), &mut file, 100).is_err());
+        let file = tempfile::tempfile().unwrap();
+        let refused =
+            copy_and_read(io::repeat(7), &file, 100, |mut copy| io::copy(&mut copy, &mut io::sink()).is_err());
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_copy_is_read_back_while_it_grows_and_never_ends_early() {
+        const PIECE: usize = 2 << 20;
+        let bytes: Vec<u8> = (0..=2 * PIECE).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 1] {
+            let (file, bytes) = (tempfile::tempfile().unwrap(), &bytes[..len]);
+            let back = copy_and_read(bytes, &file, len as u64, |copy| read_at_most(copy, len as u64)).unwrap();
+            assert!(back.unwrap() == bytes, "{len}");
+        }
+        let file = tempfile::tempfile().unwrap();
+        let broken = (&bytes[..PIECE + 1]).chain(Broken);
+        let mut short = None;
+        let error = copy_and_read(broken, &file, u64::MAX - 1, |mut copy| {
+            short = Some(io::copy(&mut copy, &mut io::sink()).unwrap_err().kind());
+        });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(short, Some(io::ErrorKind::UnexpectedEof));
+        // Who reads may stop.
+        let all = copy_and_read(io::repeat(7), &tempfile::tempfile().unwrap(), u64::MAX - 1, |_| "enough");
+        assert_eq!(all.unwrap(), "enough");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use fs_err as fs;
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::{NamedTempFile, TempPath};
 
+use super::Host;
+use super::durable::{self, Behind};
 use super::part::{Ledger, PREFIX};
 use super::say::Say;
-use super::{Host, durable};
 use crate::words::digest::{Digest, Hashing};
 
 pub use super::part::{Whole, sweep};
@@ -25,6 +26,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(10);
 pub struct Landing {
     part: NamedTempFile,
     hashing: Hashing<io::Sink>,
+    behind: Behind,
     bar: Bar,
     ledger: Option<Ledger>,
     /// What the bytes are a part of, where the server named it well enough to be asked for the rest.
@@ -94,7 +96,8 @@ impl Landing {
     fn new(part: NamedTempFile, ledger: Option<Ledger>, name: &str, say: &Say) -> Self {
         let bar = say.draws_progress().then(|| ProgressBar::no_length().with_prefix(name.to_owned()));
         let (hashing, synced) = (Hashing::new(io::sink()), Instant::now());
-        Self { part, hashing, bar: Bar(bar), ledger, whole: None, got: 0, hashed: true, goes_on: true, synced }
+        let (behind, bar) = (Behind::default(), Bar(bar));
+        Self { part, hashing, behind, bar, ledger, whole: None, got: 0, hashed: true, goes_on: true, synced }
     }
 
     /// What is there already, and how many of its bytes: always less than the whole, so that the server is asked in any case.
@@ -163,6 +166,7 @@ impl Landing {
     /// Puts on disk what there is, and then that it is there.
     fn sync(&mut self) -> io::Result<()> {
         if let (Some(whole), Some(_)) = (self.whole.clone(), &self.ledger) {
+            self.behind.caught_up()?;
             self.part.as_file().sync_data()?;
             self.note(&whole, self.got);
         }
@@ -201,6 +205,7 @@ impl Landing {
         self.part.as_file_mut().write_all(bytes)?;
         self.hashing.write_all(bytes)?;
         self.got += bytes.len() as u64;
+        self.behind.wrote(self.part.as_file(), bytes.len() as u64)?;
         if let Some(bar) = &self.bar.0 {
             bar.inc(bytes.len() as u64);
         }
@@ -225,6 +230,7 @@ impl Landing {
         let file = self.part.as_file();
         file.set_len(len)?;
         file.set_permissions(Permissions::from_mode(0o644))?;
+        self.behind.caught_up()?;
         file.sync_all()?;
         Ok(Landed { part: self.part, ledger: self.ledger, digest, len })
     }

@@ -271,13 +271,13 @@ struct Chosen {
 fn prove(host: &Host, judge: &Judge<'_>, file: &Path, name: &OsStr, say: &Say) -> Result<Asset, VerifyError> {
     let path = || file.display().to_string();
     let copy_error = |source| VerifyError::Copy { path: path(), source };
-    let mut copy = intake::unnamed(host).map_err(copy_error)?;
-    match source(file)? {
-        None => intake::copy_at_most(io::stdin().lock(), &mut copy, FILE),
-        Some(source) => intake::at_most(source, FILE).and_then(|source| intake::copy_at_most(source, &mut copy, FILE)),
+    let copy = intake::unnamed(host).map_err(copy_error)?;
+    let subject = subject(file, name);
+    let (proven, verdict) = match source(file)? {
+        None => judge.prove(subject, io::stdin(), copy, FILE),
+        Some(source) => intake::at_most(source, FILE).and_then(|source| judge.prove(subject, source, copy, FILE)),
     }
-    .map_err(copy_error)?;
-    let (proven, verdict) = judge.prove(subject(file, name), copy)?;
+    .map_err(copy_error)??;
     told(file, &verdict, say);
     let origin = origin(host, file, name, &verdict, say);
     Ok(Asset { file: file.to_owned(), name: name.to_owned(), proven, verdict, origin })

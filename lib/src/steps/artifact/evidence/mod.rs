@@ -269,13 +269,19 @@ impl Judge<'_> {
         Ok(Verdict { digest, size, statements, by_name })
     }
 
-    /// Judges a copy of the file, by reading that copy back.
-    pub fn prove(&self, subject: Subject<'_>, mut copy: File) -> Result<(Proven, Verdict), EvidenceError> {
-        let unreadable =
-            |source| EvidenceError::Unreadable { what: "copy of the file", path: shown(subject.place), source };
-        copy.rewind().map_err(unreadable)?;
-        let verdict = self.judged(subject, &copy, Some(&copy))?;
-        Ok((Proven { copy, digest: verdict.digest, size: verdict.size }, verdict))
+    /// Copies what `reader` gives, at most `most` bytes, and judges that copy by reading it back.
+    ///
+    /// # Errors
+    /// The outer one tells why there is no whole copy; the evidence comes after that.
+    pub fn prove(
+        &self,
+        subject: Subject<'_>,
+        reader: impl Read + Send,
+        copy: File,
+        most: u64,
+    ) -> io::Result<Result<(Proven, Verdict), EvidenceError>> {
+        let verdict = intake::copy_and_read(reader, &copy, most, |back| self.judged(subject, back, Some(&copy)))?;
+        Ok(verdict.map(|verdict| (Proven { copy, digest: verdict.digest, size: verdict.size }, verdict)))
     }
 
     /// The statements that the list is signed, at least one for each kind of signature that is asked for.

@@ -465,11 +465,12 @@ mod tests {
     use std::path::Path;
 
     fn taken(host: &Host, bytes: &[u8]) -> Result<Vec<(usize, Proven)>, ExtractError> {
-        let mut copy = tempfile::tempfile().unwrap();
-        copy.write_all(bytes).unwrap();
+        let copy = tempfile::tempfile().unwrap();
         let given = Given { sha256: Some(Digest::of(bytes)), ..Given::default() };
         let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
-        let (mut asset, _) = Evidence::given(given).unwrap().judge(host).unwrap().prove(subject, copy).unwrap();
+        let evidence = Evidence::given(given).unwrap();
+        let judge = evidence.judge(host).unwrap();
+        let (mut asset, _) = judge.prove(subject, bytes, copy, u64::MAX - 1).unwrap().unwrap();
         let wanted = [Wanted::parse("rune").unwrap()];
         let contents = contents(host, &mut asset, OsStr::new("a"), &wanted)?;
         pick(&wanted, &[contents])
