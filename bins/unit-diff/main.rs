@@ -17,5 +17,6 @@ fn main() -> ExitCode {
 fn work(args::Args { old, new, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
     let difference = unit::compare(&Host::from_env(), &old, &new, say)?;
     let exit = if difference.same() { Exit::Done } else { Exit::No };
-    Ok(Answer::product(exit).text(difference.text(common.colours())).json(difference.json()))
+    let answer = Answer::product(exit);
+    Ok(if common.json { answer.json(difference.json()) } else { answer.text(difference.text(common.colours())) })
 }
