@@ -317,7 +317,7 @@ mod tests {
             assert!(back.unwrap() == bytes, "{len}");
         }
         let file = tempfile::tempfile().unwrap();
-        let broken = (&bytes[..PIECE + 1]).chain(Broken);
+        let broken = (&bytes[..=PIECE]).chain(Broken);
         let mut short = None;
         let error = copy_and_read(broken, &file, u64::MAX - 1, |mut copy| {
             short = Some(io::copy(&mut copy, &mut io::sink()).unwrap_err().kind());
