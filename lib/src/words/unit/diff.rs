@@ -140,7 +140,8 @@ impl Difference {
 }
 
 fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Difference>) {
-    let values = |s: Option<&Setting>| s.map(|s| s.values.iter().map(|v| (*v).to_owned()).collect()).unwrap_or_default();
+    let values =
+        |s: Option<&Setting>| s.map(|s| s.values.iter().map(|v| (*v).to_owned()).collect()).unwrap_or_default();
     let (before, after): (Vec<String>, Vec<String>) = (values(old), values(new));
     if old.is_some() && new.is_some() && before == after {
         return;

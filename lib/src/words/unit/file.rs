@@ -134,6 +134,7 @@ impl File {
     }
 
     /// Its lines in order; together they are [`Self::bytes`].
+    #[must_use]
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
         let mut start = 0;
         self.lines.iter().map(move |Place { end, part }| {
@@ -150,6 +151,7 @@ impl File {
     }
 
     /// The assignments in order.
+    #[must_use]
     pub fn assignments(&self) -> impl ExactSizeIterator<Item = Assignment<'_>> {
         self.assignments.iter().enumerate().map(|(index, Assigned { section, key, value, line })| {
             let end = self.assignments.get(index + 1).map_or(self.text.len(), |next| next.key);

@@ -58,7 +58,8 @@ impl<'a> Reading<'a> {
 
     fn take(&mut self, assignment: Assignment<'a>) {
         let Assignment { section, key, value, .. } = assignment;
-        let name = (section, key);
+        let name = keys::current(section, key);
+        let (section, key) = name;
         let kind = keys::kind(key);
         let rank = self.seen;
         self.seen += 1;

@@ -211,7 +211,7 @@ fn stays_in_place(template: &File, filled: &File, values: &[Value]) -> Result<()
         }
     }
     let sections: Vec<_> = template.sections().iter().map(|name| fill(name)).collect();
-        match results.next() {
+    match results.next() {
         Some(more) => Err(breaks_out(more.line, more.key, "")),
         None if sections != filled.sections() || template.complaints() != filled.complaints() => {
             Err(breaks_out(1, "section", ""))
