@@ -181,7 +181,7 @@ const EDITS: &[Edit] = &[
         old: &[("ExecStartPre=", "ExecStartPre=/bin/first\nExecStartPre=")],
         drop_ins: &[],
         new: &[("-d /etc\n", "-d /etc\nExecStartPre=/bin/last\n")],
-        merged: &[("ExecStartPre", "/bin/first ;"), ("ExecStartPre", "/bin/last ;")],
+        merged: &[("ExecStartPre", "/bin/first ;"), ("ExecStartPre", "-d /etc ;"), ("ExecStartPre", "/bin/last ;")],
     },
     by_hand("a path more", &[("/var/lib/demo /run", "/var/lib/demo /run /srv")]),
     by_hand("a path less", &[("/var/lib/demo /run", "/run")]),
@@ -201,7 +201,7 @@ const EDITS: &[Edit] = &[
     ),
     by_hand("all but a capability", &[("CAP_NET_BIND_SERVICE CAP_CHOWN", "~CAP_SYS_ADMIN CAP_SYS_MODULE")]),
     by_hand("a system call more", &[("=~@resources", "=~@resources\nSystemCallFilter=mount")]),
-    by_hand("fewer system calls", &[("SystemCallFilter=~@resources\n", "")]),
+    by_hand("fewer system calls", &[("@system-service", "@basic-io")]),
     by_hand("other address families", &[("AF_INET AF_UNIX", "AF_INET6 AF_UNIX AF_NETLINK")]),
     by_hand("namespaces allowed", &[("RestrictNamespaces=yes", "RestrictNamespaces=no")]),
     by_hand("addresses", &[("127.0.0.0/8", "127.0.0.0/8 10.0.0.0/8"), ("IPAddressDeny=any\n", "")]),
@@ -217,7 +217,7 @@ const EDITS: &[Edit] = &[
     by_hand("a condition more", &[("/usr/bin/demo\n", "/usr/bin/demo\nConditionHost=|a\nConditionHost=|host\n")]),
     by_hand("a condition less", &[("ConditionPathExists=/usr/bin/demo\n", "")]),
     by_hand("start limits", &[("StartLimitBurst=5", "StartLimitBurst=5\nStartLimitIntervalSec=3min")]),
-    by_hand("where it is wanted", &[("multi-user.target", "graphical.target"), ("User=bin", "User=daemon")]),
+    by_hand("where it is wanted", &[("multi-user.target", "graphical.target")]),
     Edit {
         name: "a group in an existing drop-in, and one by hand",
         suffix: "service",
@@ -341,7 +341,23 @@ fn loaded(host: &Env, unit_and_drop_in: impl Fn(usize, &Edit) -> (String, Option
     host.run("rm -rf /etc/systemd/system/edit-*").success();
     host.copy(staged.path(), "/etc/systemd/system");
     let shown = host.run(&format!("systemctl daemon-reload; systemctl show --no-pager{names}")).success();
-    let units: Vec<Properties> = shown.stdout().split("\n\n").map(properties).collect();
+    let mut units: Vec<Properties> = shown.stdout().split("\n\n").map(properties).collect();
+    // systemctl prints neither the conditions nor where a unit is wanted.
+    for (number, edit) in EDITS.iter().enumerate() {
+        let name = unit(number, edit);
+        if edit.name.contains("condition") {
+            let path = format!("/org/freedesktop/systemd1/unit/{}", name.replace('-', "_2d").replace('.', "_2e"));
+            let asked = format!(
+                "busctl get-property org.freedesktop.systemd1 {path} org.freedesktop.systemd1.Unit Conditions | sed 's/ -\\?[0-9]*$//'"
+            );
+            units[number].insert("Conditions".into(), vec![host.run(&asked).success().stdout().to_owned()]);
+        } else if edit.name.contains("wanted") {
+            let links = format!(
+                "systemctl enable --quiet {name}; cd /etc/systemd/system; ls -d *.wants/{name}; systemctl disable --quiet {name}"
+            );
+            units[number].insert("Links".into(), vec![host.run(&links).success().stdout().to_owned()]);
+        }
+    }
     assert_eq!(units.len(), EDITS.len());
     units
 }
@@ -379,16 +395,22 @@ impl Readings<'_> {
         let keys: std::collections::BTreeSet<_> = self.old.keys().chain(is.keys()).collect();
         for key in keys {
             let now = of(is, key);
-            let parts: Vec<_> =
-                edit.merged.iter().filter(|(property, _)| property == key).map(|(_, part)| *part).collect();
+            let parts: Vec<_> = edit
+                .merged
+                .iter()
+                .filter(|(property, _)| *property == key.trim_end_matches("Ex"))
+                .map(|(_, part)| *part)
+                .collect();
             if !parts.is_empty() {
                 let sorted = |text: &str| {
                     let mut words: Vec<_> = text.split(' ').map(ToOwned::to_owned).collect();
                     words.sort_unstable();
                     words.join(" ")
                 };
-                let holds = |part: &&str| now.iter().any(|line| line.contains(*part) || *line == sorted(part));
-                if !parts.iter().all(holds) {
+                let holds = |(line, part): (&String, &&str)| {
+                    if key.starts_with("Exec") { line.contains(*part) } else { *line == sorted(part) }
+                };
+                if now.len() != parts.len() || !now.iter().zip(&parts).all(holds) {
                     wrong.push(format!("{key}: {now:?}, and not {parts:?}"));
                 }
                 continue;

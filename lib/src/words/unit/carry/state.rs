@@ -109,7 +109,14 @@ impl State {
         if elements.is_empty() {
             return;
         }
+        let empty_set = |slot: &Slot| kind == Kind::Capabilities && slot.elements.is_empty();
+        if value.starts_with('~') && self.slots.get(&place).is_some_and(empty_set) {
+            return;
+        }
         let slot = self.slots.entry(place.clone()).or_insert_with(|| Slot { kind, elements: Vec::new() });
+        if is_switch(key, value) {
+            slot.elements.clear();
+        }
         if !by_name(kind) {
             slot.elements.extend(elements);
             return;
@@ -161,6 +168,12 @@ pub fn same(one: Option<&Slot>, other: Option<&Slot>) -> bool {
         return one_ids == other_ids;
     }
     one_ids.into_iter().collect::<BTreeSet<_>>() == other_ids.into_iter().collect::<BTreeSet<_>>()
+}
+
+/// `RestrictNamespaces=yes`: a word that is no element of the list, and the whole of it.
+pub fn is_switch(key: &str, word: &str) -> bool {
+    ["RestrictNamespaces", "DelegateNamespaces", "Delegate"].contains(&key)
+        && ["yes", "no"].contains(&keys::switch(word))
 }
 
 /// The last assignment counts, and it is one value.

@@ -1,8 +1,10 @@
 //! The lines that make of what NEW says what it should say.
 
+use std::collections::BTreeSet;
+
 use super::absent;
 use super::merge::{Clash, Why, is_switch};
-use super::state::{Element, Place, Slot, ends_in_backslash, is_single, same};
+use super::state::{Element, Place, Slot, ends_in_backslash, is_single, name_of, same};
 use crate::words::unit::keys::Kind;
 
 /// The lines of a drop-in that turn `new` into `target` at `place`; none when it is that already.
@@ -20,32 +22,50 @@ pub fn lines(place: &Place, new: Option<&Slot>, target: Option<&Slot>) -> Result
         let gone: Vec<_> = before.iter().filter(|e| !has(after, e)).map(kept).collect();
         return if gone.is_empty() { Ok(listed(kind, &missing(after, before))) } else { Err(gone) };
     }
-    // An absent bounding set holds everything: '~' takes nothing away from that.
-    if kind == Kind::Capabilities && target.is_none() {
-        return Ok(vec![format!("{}=~", place.key)]);
+    // An absent bounding set holds everything, and so does '~', which takes nothing away from that. After the empty value
+    // a set that is given by what it has not would stay empty.
+    if kind == Kind::Capabilities && target.is_none_or(|slot| !slot.elements.is_empty()) && !grows(kind, new, target) {
+        return Ok(std::iter::once(format!("{}=~", place.key))
+            .filter(|_| new.is_some())
+            .chain(listed(kind, after))
+            .collect());
     }
-    let ordered = [new, target].into_iter().flatten().any(Slot::is_ordered);
+    if let ([only], Some(_)) = (after, target.filter(|slot| is_switch(slot))) {
+        return Ok(vec![line(&only.key, &only.raw)]);
+    }
     let whole = [new, target].into_iter().flatten().any(is_switch) || kind == Kind::Capabilities && after.is_empty();
-    let added = if ordered {
-        let grows = before.len() <= after.len() && before.iter().zip(after).all(|(one, other)| alike(one, other));
-        grows.then(|| after.iter().skip(before.len()).cloned().collect())
-    } else {
-        let names = |elements: &[Element]| {
-            elements.iter().map(|e| super::state::name_of(kind, e)).collect::<std::collections::BTreeSet<_>>()
+    if !whole && grows(kind, new, target) {
+        let there = if is_ordered(new, target) {
+            after.get(before.len()..).unwrap_or_default().to_vec()
+        } else {
+            missing(after, before)
         };
-        let kept = names(after);
-        names(before).is_subset(&kept).then(|| missing(after, before))
-    };
-    if let Some(added) = added.filter(|_| !whole) {
-        return Ok(listed(kind, &added));
+        return Ok(listed(kind, &there));
     }
     let key = before.first().or(after.first()).map_or(place.key.as_str(), |e| e.key.as_str());
-    // An empty Delegate= delegates; only "no" does not.
-    let reset = if key == "Delegate" && after.is_empty() { vec![kept_whole(before)] } else { Vec::new() };
-    if !reset.is_empty() {
-        return Err(reset);
+    // An empty Delegate= delegates.
+    if key == "Delegate" && after.is_empty() {
+        return Err(before.iter().map(kept).collect());
     }
     Ok(std::iter::once(format!("{key}=")).chain(listed(kind, after)).collect())
+}
+
+fn is_ordered(new: Option<&Slot>, target: Option<&Slot>) -> bool {
+    [new, target].into_iter().flatten().any(Slot::is_ordered)
+}
+
+/// True when lines behind NEW's make the target of it, with nothing taken away.
+fn grows(kind: Kind, new: Option<&Slot>, target: Option<&Slot>) -> bool {
+    let elements = |slot: Option<&Slot>| slot.map(|s| s.elements.clone()).unwrap_or_default();
+    let (before, after) = (elements(new), elements(target));
+    if kind == Kind::Capabilities && new.is_none() != target.is_none() {
+        return false;
+    }
+    if is_ordered(new, target) {
+        return before.len() <= after.len() && before.iter().zip(&after).all(|(one, other)| alike(one, other));
+    }
+    let names = |elements: &[Element]| elements.iter().map(|e| name_of(kind, e)).collect::<BTreeSet<_>>();
+    names(&before).is_subset(&names(&after))
 }
 
 fn single(place: &Place, before: &[Element], after: &[Element]) -> Result<Vec<String>, Vec<Clash>> {
@@ -64,11 +84,6 @@ fn kept(element: &Element) -> Clash {
     Clash { part: None, base: None, old: None, new: raw(), why: Why::Kept }
 }
 
-fn kept_whole(elements: &[Element]) -> Clash {
-    let raw = elements.iter().map(|e| e.raw.as_str()).collect::<Vec<_>>().join(" ");
-    Clash { part: None, base: None, old: None, new: Some(raw), why: Why::Kept }
-}
-
 fn alike(one: &Element, other: &Element) -> bool {
     one.key == other.key && one.id == other.id
 }
@@ -79,7 +94,7 @@ fn has(elements: &[Element], element: &Element) -> bool {
 
 /// The elements of `all` that are not in `there`.
 fn missing(all: &[Element], there: &[Element]) -> Vec<Element> {
-    let there: std::collections::BTreeSet<_> = there.iter().map(|e| (&e.key, &e.id)).collect();
+    let there: BTreeSet<_> = there.iter().map(|e| (&e.key, &e.id)).collect();
     all.iter().filter(|e| !there.contains(&(&e.key, &e.id))).cloned().collect()
 }
 
