@@ -1,0 +1,114 @@
+//! The lines that make of what NEW says what it should say.
+
+use super::absent;
+use super::merge::{Clash, Why, is_switch};
+use super::state::{Element, Place, Slot, ends_in_backslash, is_single, same};
+use crate::words::unit::keys::Kind;
+
+/// The lines of a drop-in that turn `new` into `target` at `place`; none when it is that already.
+pub fn lines(place: &Place, new: Option<&Slot>, target: Option<&Slot>) -> Result<Vec<String>, Vec<Clash>> {
+    if same(new, target) {
+        return Ok(Vec::new());
+    }
+    let Some(kind) = target.or(new).map(|slot| slot.kind) else { return Ok(Vec::new()) };
+    let before = new.map(|slot| slot.elements.as_slice()).unwrap_or_default();
+    let after = target.map(|slot| slot.elements.as_slice()).unwrap_or_default();
+    if is_single(kind) {
+        return single(place, before, after);
+    }
+    if kind == Kind::Dependencies {
+        let gone: Vec<_> = before.iter().filter(|e| !has(after, e)).map(kept).collect();
+        return if gone.is_empty() { Ok(listed(kind, &missing(after, before))) } else { Err(gone) };
+    }
+    // An absent bounding set holds everything: '~' takes nothing away from that.
+    if kind == Kind::Capabilities && target.is_none() {
+        return Ok(vec![format!("{}=~", place.key)]);
+    }
+    let ordered = [new, target].into_iter().flatten().any(Slot::is_ordered);
+    let whole = [new, target].into_iter().flatten().any(is_switch) || kind == Kind::Capabilities && after.is_empty();
+    let added = if ordered {
+        let grows = before.len() <= after.len() && before.iter().zip(after).all(|(one, other)| alike(one, other));
+        grows.then(|| after.iter().skip(before.len()).cloned().collect())
+    } else {
+        let names = |elements: &[Element]| {
+            elements.iter().map(|e| super::state::name_of(kind, e)).collect::<std::collections::BTreeSet<_>>()
+        };
+        let kept = names(after);
+        names(before).is_subset(&kept).then(|| missing(after, before))
+    };
+    if let Some(added) = added.filter(|_| !whole) {
+        return Ok(listed(kind, &added));
+    }
+    let key = before.first().or(after.first()).map_or(place.key.as_str(), |e| e.key.as_str());
+    // An empty Delegate= delegates; only "no" does not.
+    let reset = if key == "Delegate" && after.is_empty() { vec![kept_whole(before)] } else { Vec::new() };
+    if !reset.is_empty() {
+        return Err(reset);
+    }
+    Ok(std::iter::once(format!("{key}=")).chain(listed(kind, after)).collect())
+}
+
+fn single(place: &Place, before: &[Element], after: &[Element]) -> Result<Vec<String>, Vec<Clash>> {
+    if let Some(value) = after.last() {
+        return Ok(vec![line(&place.key, &value.raw)]);
+    }
+    match absent::of(&place.key) {
+        _ if absent::empties(&place.key) => Ok(vec![format!("{}=", place.key)]),
+        Some(default) => Ok(vec![format!("{}={default}", place.key)]),
+        None => Err(before.iter().map(kept).collect()),
+    }
+}
+
+fn kept(element: &Element) -> Clash {
+    let raw = || Some(element.raw.clone());
+    Clash { part: None, base: None, old: None, new: raw(), why: Why::Kept }
+}
+
+fn kept_whole(elements: &[Element]) -> Clash {
+    let raw = elements.iter().map(|e| e.raw.as_str()).collect::<Vec<_>>().join(" ");
+    Clash { part: None, base: None, old: None, new: Some(raw), why: Why::Kept }
+}
+
+fn alike(one: &Element, other: &Element) -> bool {
+    one.key == other.key && one.id == other.id
+}
+
+fn has(elements: &[Element], element: &Element) -> bool {
+    elements.iter().any(|e| alike(e, element))
+}
+
+/// The elements of `all` that are not in `there`.
+fn missing(all: &[Element], there: &[Element]) -> Vec<Element> {
+    let there: std::collections::BTreeSet<_> = there.iter().map(|e| (&e.key, &e.id)).collect();
+    all.iter().filter(|e| !there.contains(&(&e.key, &e.id))).cloned().collect()
+}
+
+/// `elements` as lines: words share one, what must stand alone has its own.
+fn listed(kind: Kind, elements: &[Element]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for element in elements {
+        match &mut open {
+            Some((key, text)) if !element.alone && kind != Kind::Commands && *key == element.key => {
+                text.push(' ');
+                text.push_str(&element.raw);
+            }
+            _ => {
+                lines.extend(open.take().map(|(key, text)| line(&key, &text)));
+                if element.alone {
+                    lines.push(line(&element.key, &element.raw));
+                } else {
+                    open = Some((element.key.clone(), element.raw.clone()));
+                }
+            }
+        }
+    }
+    lines.extend(open.map(|(key, text)| line(&key, &text)));
+    lines
+}
+
+/// A blank keeps a last backslash from joining the next line.
+fn line(key: &str, value: &str) -> String {
+    let end = if ends_in_backslash(value) { " " } else { "" };
+    format!("{key}={value}{end}")
+}
