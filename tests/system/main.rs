@@ -17,6 +17,7 @@ mod material;
 mod proxy;
 mod reboot;
 mod recovery;
+mod refresh;
 mod registry;
 mod rune;
 mod setcap_keep;

@@ -3,7 +3,8 @@
 /// The unit files in the archive of a release, by name.
 #[must_use]
 pub fn files(major: u32) -> [(&'static str, String); 3] {
-    let (port, hour) = if major >= 3 { (7872, "05") } else { (7871, "03") };
+    let hour = if major >= 3 { "05" } else { "03" };
+    let port = 7870 + if major >= 3 { major } else { 1 };
     let socket = format!(
         "[Unit]\nDescription=Rune server's socket\n\n[Socket]\nListenStream=127.0.0.1:{port}\n\n[Install]\nWantedBy=sockets.target\n"
     );
