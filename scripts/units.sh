@@ -76,15 +76,23 @@ swap_unit() {
     dir=$work/unit/$1
     path=$(cat "$dir/path")
     : >"$dir/changed"
-    [ ! -e "$dir/drop-in" ] || mkdir -p "$path.d"
+    [ ! -e "$dir/drop-in" ] || make_folder "$path.d"
     for what in "new=$path" "drop-in=$path.d/$drop_in"; do
         [ ! -e "$dir/${what%%=*}" ] || swap_one "$1" "$dir/${what%%=*}" "${what#*=}" >>"$dir/changed"
     done
     [ -s "$dir/changed" ] || return 0
     cat "$dir/changed" >>"$2"
     base=$(base_path "$path")
-    mkdir -p "${base%/*}"
+    make_folder "${base%/*}"
     swap_one "$1" "$dir/new" "$base" >/dev/null
+}
+
+# make_folder DIR: a folder that outlives a power cut as the trial's mark does; that names it. On the way back it stays, with the
+# files for the way forward.
+make_folder() {
+    [ ! -d "$1" ] || return 0
+    mkdir -m 0755 "$1"
+    sync "${1%/*}"
 }
 
 # swap_one UNIT FILE DEST: one file of the change.

@@ -223,6 +223,11 @@ fn the_sockets_and_timers_of_a_release_are_refreshed_too() {
     host.run("rollback runed --to v1.0.0").success();
     assert_eq!((told(LISTENS).as_str(), told(NEXT_CHECK).as_str()), ("7871", "03:00:00"));
     assert_eq!(version_served(&host), "v1.0.0");
+
+    // The canary, and why a changed socket waits to be asked for: read again alone it listens nowhere once its service restarts.
+    host.run("sed -i s/7871/7874/ /etc/systemd/system/runed.socket; systemctl daemon-reload; systemctl restart runed")
+        .success();
+    assert_eq!(told(LISTENS), "");
 }
 
 /// Nobody knows what of a unit that came by other ways is an edit, so that has to be said.
