@@ -14,10 +14,8 @@ Examples:
     unit-diff /etc/systemd/system/runed.service ./runed.service
   Only what would be lost:
     unit-diff runed.service ./runed.service | grep '^LOSES'
-  Carry what was changed by hand over the unit of a new release:
-    unit-render --like runed.service -- /usr/local/bin/runed print-systemd >base
-    unit-render --like runed.service -- ./runed print-systemd >new
-    unit-diff --drop-in --base base runed.service new >00-upswap.conf
+  Carry what was changed by hand over a new unit, knowing the old one as it came:
+    unit-diff --drop-in --base ./base.service runed.service ./runed.service
 ";
 
 /// Say what would change if NEW took the place of OLD, in systemd's meaning

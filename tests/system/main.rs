@@ -2,6 +2,7 @@
 // A failing test tells on stderr what its host last said.
 #![allow(clippy::print_stderr)]
 
+mod carry;
 mod chain;
 mod chain_kill;
 mod env;

@@ -1,52 +1,74 @@
-//! What takes a single value away again: for some keys the empty value, for others the default spelled out; the rest can't
-//! be taken away by a drop-in.
+//! What takes a single value away again: for some keys the empty value, for others the default spelled out. The rest can't
+//! be taken away by a drop-in; among them is what the manager's own configuration (systemd-system.conf(5)) gives a default.
+//!
+//! Each was seen in systemd 252 and 257: `systemctl show` is the same with it as without the key.
 
 /// The keys of one value that an empty value puts back to the default. For all others systemd ignores an empty value.
-const EMPTIED: &str = "Description SourcePath PIDFile BusName WorkingDirectory RootDirectory RootImage RootHash \
-    RootHashSignature RootVerity User Group SyslogIdentifier LogNamespace TTYPath PAMName UtmpIdentifier SELinuxContext \
-    AppArmorProfile SmackProcessLabel NetworkNamespacePath IPCNamespacePath Slice RebootArgument JobTimeoutRebootArgument \
-    BindToDevice SocketUser SocketGroup TCPCongestion SmackLabel SmackLabelIPIn SmackLabelIPOut FileDescriptorName \
-    USBFunctionDescriptors USBFunctionStrings CoredumpFilter Personality NUMAMask";
+const EMPTIED: &str = "AppArmorProfile BindLogSockets BindToDevice BlockIOWeight CPUQuota CPUQuotaPeriodSec \
+    CPUSchedulingPolicy CPUShares CPUWeight CoredumpFilter DefaultMemoryLow DefaultMemoryMin DelegateSubgroup Description \
+    ExtensionImagePolicy FailureActionExitStatus FileDescriptorName Group IOSchedulingClass IOSchedulingPriority IOWeight \
+    IPCNamespacePath IPTOS JobTimeoutRebootArgument KillMode LogNamespace ManagedOOMMemoryPressure \
+    ManagedOOMMemoryPressureDurationSec ManagedOOMMemoryPressureLimit ManagedOOMSwap MemoryHigh MemoryKSM MemoryLimit \
+    MemoryLow MemoryMax MemoryMin MemorySwapMax MemoryZSwapMax MountAPIVFS MountFlags MountImagePolicy NUMAMask NUMAPolicy \
+    NetworkNamespacePath Nice OOMScoreAdjust PAMName PIDFile Personality RebootArgument RootDirectory RootImage \
+    RootImagePolicy RootVerity SELinuxContext SetLoginEnvironment SmackLabel SmackLabelIPIn SmackLabelIPOut \
+    SmackProcessLabel SocketGroup SocketUser SourcePath StartupBlockIOWeight StartupCPUShares StartupCPUWeight \
+    StartupIOWeight StartupMemoryHigh StartupMemoryLow StartupMemoryMax StartupMemorySwapMax StartupMemoryZSwapMax \
+    SuccessActionExitStatus SyslogIdentifier SystemCallErrorNumber TCPCongestion TTYPath TasksMax TimeoutAbortSec \
+    USBFunctionDescriptors USBFunctionStrings User UtmpIdentifier WorkingDirectory";
 
-/// Default values, spelled so that systemd takes them for the key as if it stood nowhere (systemd.exec(5), .service(5)).
+/// Values that mean the same as no value.
 const DEFAULTS: &[(&str, &str)] = &[
     (
         "no",
-        "StopWhenUnneeded RefuseManualStart RefuseManualStop AllowIsolate OnFailureIsolate IgnoreOnIsolate \
-         RootDirectoryStartOnly RemainAfterExit NonBlocking CPUSchedulingResetOnFork DynamicUser RemoveIPC TTYReset \
-         TTYVHangup TTYVTDisallocate NoNewPrivileges MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID \
-         LockPersonality PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs \
-         ProtectClock ProtectControlGroups PrivateNetwork PrivateUsers PrivateMounts PrivateIPC ProtectHostname \
-         ProtectSystem ProtectHome SendSIGHUP Accept Writable KeepAlive NoDelay FreeBind Transparent Broadcast \
-         PassCredentials PassSecurity PassPacketInfo ReusePort RemoveOnStop SELinuxContextFromNet MakeDirectory \
-         Persistent WakeSystem OnClockChange OnTimezoneChange FixedRandomDelay Restart RuntimeDirectoryPreserve",
+        "Accept AllowIsolate Broadcast CPUSchedulingResetOnFork CoredumpReceive DeferReactivation DynamicUser \
+         FixedRandomDelay FlushPending FreeBind IgnoreOnIsolate KeepAlive LockPersonality MakeDirectory \
+         MemoryDenyWriteExecute NoDelay NoNewPrivileges NonBlocking OnClockChange OnFailureIsolate OnTimezoneChange \
+         PassCredentials PassFileDescriptorsToExec PassPacketInfo PassSecurity Persistent PrivateDevices PrivateIPC \
+         PrivateMounts PrivateNetwork PrivatePIDs PrivateTmp PrivateUsers ProtectClock ProtectControlGroups ProtectHome \
+         ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectSystem RefuseManualStart \
+         RefuseManualStop RemainAfterExit RemoveIPC RemoveOnStop Restart RestrictRealtime RestrictSUIDSGID ReusePort \
+         RootDirectoryStartOnly RootEphemeral RuntimeDirectoryPreserve SendSIGHUP StopWhenUnneeded \
+         SurviveFinalKillSignal TTYReset TTYVHangup TTYVTDisallocate Transparent WakeSystem Writable",
     ),
-    ("yes", "DefaultDependencies GuessMainPID IgnoreSIGPIPE SyslogLevelPrefix SendSIGKILL RemainAfterElapse"),
+    (
+        "yes",
+        "DefaultDependencies GuessMainPID IgnoreSIGPIPE MemoryZSwapWriteback RemainAfterElapse SendSIGKILL \
+         SyslogLevelPrefix",
+    ),
     (
         "0",
-        "Nice UMaskless FileDescriptorStoreMax WatchdogSec RandomizedDelaySec RuntimeRandomizedExtraSec RestartSteps",
+        "CPUSchedulingPriority DeferAcceptSec FileDescriptorStoreMax KeepAliveIntervalSec KeepAliveProbes \
+         KeepAliveTimeSec LogRateLimitBurst LogRateLimitIntervalSec MaxConnectionsPerSource PipeSize RandomizedDelaySec \
+         ReceiveBuffer RestartSteps RuntimeRandomizedExtraSec SendBuffer WatchdogSec",
     ),
-    ("0022", "UMask"),
-    ("100ms", "RestartSec"),
-    ("infinity", "RuntimeMaxSec RestartMaxDelaySec JobTimeoutSec LimitCPU LimitFSIZE LimitDATA LimitSTACKless"),
-    ("none", "FailureAction SuccessAction StartLimitAction JobTimeoutAction"),
-    ("default", "ProtectProc"),
-    ("all", "ProcSubset"),
-    ("control-group", "KillMode"),
-    ("SIGTERM", "KillSignal"),
-    ("SIGKILL", "FinalKillSignal"),
-    ("inherit", "StandardErrorless"),
-    ("null", "StandardInput"),
+    ("-1", "IPTTL Mark Priority"),
+    ("infinity", "JobRunningTimeoutSec JobTimeoutSec RestartMaxDelaySec RuntimeMaxSec TimeoutCleanSec"),
+    ("none", "FailureAction JobTimeoutAction ManagedOOMPreference NotifyAccess StartLimitAction SuccessAction"),
     (
         "0755",
-        "RuntimeDirectoryMode StateDirectoryMode CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode DirectoryMode",
+        "CacheDirectoryMode ConfigurationDirectoryMode DirectoryMode LogsDirectoryMode RuntimeDirectoryMode \
+         StateDirectoryMode",
     ),
+    ("0022", "UMask"),
     ("0666", "SocketMode"),
-    ("1min", "AccuracySec"),
-    ("inactive", "CollectMode"),
-    ("replace", "OnFailureJobMode"),
-    ("fail", "OnSuccessJobMode"),
+    ("64", "MaxConnections"),
+    ("all", "ProcSubset"),
     ("auto", "DevicePolicy"),
+    ("daemon", "SyslogFacility"),
+    ("default", "BindIPv6Only ProtectProc"),
+    ("fail", "OnSuccessJobMode"),
+    ("inactive", "CollectMode"),
+    ("info", "SyslogLevel"),
+    ("main", "ExitType"),
+    ("normal", "RestartMode"),
+    ("null", "StandardInput"),
+    ("private", "KeyringMode"),
+    ("replace", "OnFailureJobMode"),
+    ("SIGABRT", "WatchdogSignal"),
+    ("SIGHUP", "ReloadSignal"),
+    ("SIGKILL", "FinalKillSignal"),
+    ("SIGTERM", "KillSignal"),
 ];
 
 /// True when `key=` puts `key` back to its default.

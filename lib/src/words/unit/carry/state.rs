@@ -92,10 +92,9 @@ impl State {
 
     fn assign(&mut self, section: &str, key: &str, value: &str) {
         let (place, kind) = place_of(section, key);
-        let emptied = value.is_empty() || kind == Kind::Text && absent::of(key) == Some(value);
-        if emptied || kind == Kind::Capabilities && value == "~" {
+        if value.is_empty() || kind == Kind::Capabilities && value == "~" {
             let empty_set = kind == Kind::Capabilities && value.is_empty();
-            let stays = kind == Kind::Dependencies || is_single(kind) && !absent::empties(key) && value.is_empty();
+            let stays = kind == Kind::Dependencies || is_single(kind) && !absent::empties(key);
             if !stays {
                 self.put(&place, empty_set.then(|| Slot { kind, elements: Vec::new() }));
             }
