@@ -53,6 +53,7 @@ locate_unit() {
         /usr/lib/* | /lib/*)
             die 1 "$path belongs to a package, and a unit in /etc would shadow it; say --unit-path if that is meant"
             ;;
+        /run/*) die 1 "$1: $path is made anew at each boot, so a new one would be lost; refresh what it is made from" ;;
         "$fragment") ;;
         *"/${fragment##*/}") say "$1: what is loaded is $fragment; it stays, and $path is what comes in and goes before it" ;;
         *) say "$1: what is loaded is $fragment; it stays, and $path is what is replaced" ;;
@@ -95,8 +96,12 @@ make_folder() {
     sync "${1%/*}"
 }
 
-# swap_one UNIT FILE DEST: one file of the change.
+# swap_one UNIT FILE DEST: one file of the change. A service besides UNIT runs on as it is, forward and back.
 swap_one() {
+    case $1 in
+    "$UNIT" | *.socket | *.timer) belongs=$1 ;;
+    *) belongs='' ;;
+    esac
     # shellcheck disable=SC2086
-    swapbin $loudness $allowed ${retry_failed:+--retry-failed} --unit "$1" ${keep:+--keep "$keep"} -T "$2" "$3"
+    swapbin $loudness $allowed ${retry_failed:+--retry-failed} ${belongs:+--unit "$belongs"} ${keep:+--keep "$keep"} -T "$2" "$3"
 }

@@ -246,7 +246,9 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
             }
         }
     }
-    let home_is = (unproven.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
+    // A socket or timer that nobody had started says nothing about the files.
+    let all_ran = !back.stopped.iter().any(|unit| unit.ends_with(".service"));
+    let home_is = (unproven.is_none() && !back.proven.is_empty() && all_ran).then_some(Judged::Proven);
     // Where the old one is unhealthy too, it is not the new one's fault.
     let left = left.filter(|_| unproven.is_none());
     let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left, say));
