@@ -18,6 +18,7 @@ mod material;
 mod proxy;
 mod reboot;
 mod recovery;
+mod refresh;
 mod registry;
 mod rune;
 mod setcap_keep;
