@@ -6,7 +6,7 @@ use upswap::report::{self, Answer};
 use upswap::steps::unit;
 use upswap::sys::Host;
 use upswap::sys::say::Say;
-use upswap::words::exit::{Exit, Stop};
+use upswap::words::exit::Stop;
 
 mod args;
 
@@ -14,8 +14,8 @@ fn main() -> ExitCode {
     report::run("unit-diff", work)
 }
 
-fn work(args::Args { old, new, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
+fn work(args::Args { refuse_loss, old, new, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
     let difference = unit::compare(&Host::from_env(), &old, &new, say)?;
-    let exit = if difference.same() { Exit::Done } else { Exit::No };
+    let exit = difference.exit(refuse_loss);
     Ok(Answer::product(exit).text(difference.text(common.colours())).json(difference.json()))
 }
