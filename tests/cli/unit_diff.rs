@@ -103,7 +103,11 @@ fn a_unit_name_is_the_loaded_fragment_with_its_drop_ins() {
     +++ new
     LOSES    [Service] UMask=0077 (weakens)
     ");
-    insta::assert_snapshot!(stderr(&ran), @"");
+    insta::assert_snapshot!(stderr(&ran), @"
+    unit-diff: runed.service: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload makes systemd read them
+    unit-diff: runed.service is loaded from /usr/lib/systemd/system/runed.service, which belongs to a package: NEW in /etc/systemd/system would shadow it and all its later versions; what is yours alone belongs into a drop-in: systemctl edit runed.service
+    unit-diff: /etc/systemd/system/runed.service.d/10-a.conf, /etc/systemd/system/runed.service.d/20 b.conf go on applying when NEW takes the fragment's place, so what is said of UMask= does not come to pass
+    ");
     let object: serde_json::Value = serde_json::from_str(&stdout(&run(&["--json"]))).unwrap();
     assert_eq!(object["old"]["fragment"], "/usr/lib/systemd/system/runed.service");
     assert_eq!(object["old"]["need_daemon_reload"], true);

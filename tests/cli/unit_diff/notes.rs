@@ -37,12 +37,12 @@ fn loaded(fragment: &str, more: &str) -> tempfile::TempDir {
 fn a_unit_of_a_package_would_be_shadowed() {
     let root = loaded("/usr/lib/systemd/system/runed.service", "");
     let vendor = notes(root.path(), "runed.service", "new");
-    insta::assert_snapshot!(vendor, @"");
+    insta::assert_snapshot!(vendor, @"fragment: runed.service is loaded from /usr/lib/systemd/system/runed.service, which belongs to a package: NEW in /etc/systemd/system would shadow it and all its later versions; what is yours alone belongs into a drop-in: systemctl edit runed.service");
     // What replaces the very file shadows nothing.
     let itself = root.path().join("usr/lib/systemd/system/runed.service");
     assert_eq!(notes(root.path(), "runed.service", itself.to_str().unwrap()), "");
     let generated = loaded("/run/systemd/generator/runed.service", "");
-    insta::assert_snapshot!(notes(generated.path(), "runed.service", "new"), @"");
+    insta::assert_snapshot!(notes(generated.path(), "runed.service", "new"), @"fragment: runed.service is loaded from /run/systemd/generator/runed.service, which was generated: NEW in /etc/systemd/system would shadow it and all its later versions; what is yours alone belongs into a drop-in: systemctl edit runed.service");
     let own = loaded("/etc/systemd/system/runed.service", "");
     assert_eq!(notes(own.path(), "runed.service", "new"), "");
 }
@@ -52,16 +52,26 @@ fn a_file_that_systemd_has_not_loaded_is_said() {
     let root = loaded("/usr/lib/systemd/system/runed.service", "NeedDaemonReload=yes");
     let etc = root.path().join("etc/systemd/system/runed.service");
     fs::write(&etc, FRAGMENT).unwrap();
-    insta::assert_snapshot!(notes(root.path(), etc.to_str().unwrap(), "new"), @"");
-    insta::assert_snapshot!(notes(root.path(), "runed.service", etc.to_str().unwrap()), @"");
+    insta::assert_snapshot!(notes(root.path(), etc.to_str().unwrap(), "new"), @"
+    need-daemon-reload: runed.service: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload makes systemd read them
+    fragment: systemd has loaded runed.service from /usr/lib/systemd/system/runed.service: after a daemon-reload ROOT/etc/systemd/system/runed.service shadows it
+    ");
+    insta::assert_snapshot!(notes(root.path(), "runed.service", etc.to_str().unwrap()), @"
+    need-daemon-reload: runed.service: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload makes systemd read them
+    fragment: systemd has loaded runed.service from /usr/lib/systemd/system/runed.service: after a daemon-reload ROOT/etc/systemd/system/runed.service shadows it
+    ");
     let root = loaded("/etc/systemd/system/runed.service", "");
     let vendor = root.path().join("usr/lib/systemd/system/runed.service");
     fs::write(&vendor, FRAGMENT).unwrap();
-    insta::assert_snapshot!(notes(root.path(), "runed.service", vendor.to_str().unwrap()), @"");
+    insta::assert_snapshot!(notes(root.path(), "runed.service", vendor.to_str().unwrap()), @"fragment: systemd has loaded runed.service from /etc/systemd/system/runed.service: it shadows ROOT/usr/lib/systemd/system/runed.service, so what stands there changes nothing");
     // A file elsewhere asks systemd nothing.
     fs::remove_file(root.path().join("usr/bin/systemctl")).unwrap();
     assert_eq!(notes(root.path(), "new", "new"), "");
-    assert_eq!(notes(root.path(), vendor.to_str().unwrap(), "new"), "", "and one of its places without systemd neither");
+    assert_eq!(
+        notes(root.path(), vendor.to_str().unwrap(), "new"),
+        "",
+        "and one of its places without systemd neither"
+    );
 }
 
 #[test]
@@ -70,11 +80,17 @@ fn drop_ins_go_on_applying() {
     let root = loaded("/etc/systemd/system/runed.service", &format!("DropInPaths={drop_in}"));
     let write = |text: &str| fs::write(root.path().join(drop_in.trim_start_matches('/')), text).unwrap();
     write("[Service]\nUMask=0077\nEnvironment=A=1\n");
-    insta::assert_snapshot!(notes(root.path(), "runed.service", "new"), @"");
+    insta::assert_snapshot!(notes(root.path(), "runed.service", "new"), @"drop-ins: /etc/systemd/system/runed.service.d/10-a.conf goes on applying when NEW takes the fragment's place, so what is said of Environment=, UMask= does not come to pass");
     write("[Service]\nNice=1\nExecStart=\nExecStart=/opt/other\n");
-    insta::assert_snapshot!(notes(root.path(), "runed.service", "new"), @"");
+    insta::assert_snapshot!(notes(root.path(), "runed.service", "new"), @"
+    drop-ins: /etc/systemd/system/runed.service.d/10-a.conf goes on applying when NEW takes the fragment's place, so what is said of ExecStart=, Nice= does not come to pass
+    exec-start: ExecStart= of NEW is not what will run: /etc/systemd/system/runed.service.d/10-a.conf says /opt/other
+    ");
     let etc = root.path().join("etc/systemd/system/runed.service");
-    insta::assert_snapshot!(notes(root.path(), etc.to_str().unwrap(), "new"), @"");
+    insta::assert_snapshot!(notes(root.path(), etc.to_str().unwrap(), "new"), @"
+    drop-ins: /etc/systemd/system/runed.service.d/10-a.conf goes on applying when NEW takes the fragment's place, so what is said of ExecStart= does not come to pass
+    exec-start: ExecStart= of NEW is not what will run: /etc/systemd/system/runed.service.d/10-a.conf says /opt/other
+    ");
 }
 
 /// Needs root, as every file with capabilities does.
@@ -96,9 +112,9 @@ fn a_program_would_be_without_its_file_capabilities() {
     let bind: upswap::words::filecaps::FileCaps = "cap_net_bind_service=ep".parse().unwrap();
     xattr::set(&runed, "security.capability", &bind.to_bytes()).unwrap();
     assert_eq!(told("Nice=1\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_KILL\n"), "");
-    insta::assert_snapshot!(told("NoNewPrivileges=yes\n"), @"");
-    insta::assert_snapshot!(told("CapabilityBoundingSet=CAP_KILL\n"), @"");
-    insta::assert_snapshot!(told("DynamicUser=yes\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"), @"");
+    insta::assert_snapshot!(told("NoNewPrivileges=yes\n"), @"file-capabilities: NEW takes what /opt/runed has by its file capabilities (cap_net_bind_service=ep): cap_net_bind_service (permitted): file capability ignored: NoNewPrivileges=yes; AmbientCapabilities=CAP_NET_BIND_SERVICE gives it without the file: systemctl edit runed.service");
+    insta::assert_snapshot!(told("CapabilityBoundingSet=CAP_KILL\n"), @"file-capabilities: NEW takes what /opt/runed has by its file capabilities (cap_net_bind_service=ep): execve: Operation not permitted: the file has cap_net_bind_service with the effective bit, and the bounding set lacks it; CapabilityBoundingSet=CAP_NET_BIND_SERVICE beside the others lets it start");
+    insta::assert_snapshot!(told("DynamicUser=yes\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"), @"user: the service runs as the dynamic user nobody, until now as nobody; its number is known only while it runs, so data elsewhere must go to StateDirectory=");
     // With what the note says it is whole again.
     assert_eq!(told("NoNewPrivileges=yes\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"), "");
 }
