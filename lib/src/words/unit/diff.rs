@@ -227,9 +227,12 @@ fn sequence(key: &str, old: &[String], new: &[String], out: &mut Vec<Difference>
         stays.map(|e| element::name(key, e).to_owned()).collect()
     };
     if kept_old != kept_new || (!paired.is_empty() && places(old, &lost) != places(new, &added)) {
-        let joined = |list: &[String], kept: &[&String]| match paired.is_empty() {
-            true => kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; "),
-            false => list.join("; "),
+        let joined = |list: &[String], kept: &[&String]| {
+            if paired.is_empty() {
+                kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; ")
+            } else {
+                list.join("; ")
+            }
         };
         out.push(Difference::changes(joined(old, &kept_old), joined(new, &kept_new)).of("order"));
     }
@@ -239,7 +242,7 @@ fn sequence(key: &str, old: &[String], new: &[String], out: &mut Vec<Difference>
 fn elements(key: &str, lost: &[&String], added: &[&String], out: &mut Vec<Difference>) -> BTreeSet<String> {
     let (olds, news) = (by(lost, |e| element::name(key, e)), by(added, |e| element::name(key, e)));
     let only = |named: &BTreeMap<&str, VecDeque<&String>>, name: &str| match named.get(name) {
-        Some(list) if list.len() == 1 => list.front().map(|element| (*element).clone()),
+        Some(all) if all.len() == 1 => all.front().map(|element| (*element).clone()),
         _ => None,
     };
     let mut paired = BTreeSet::new();

@@ -22,15 +22,12 @@ pub(super) fn commands(old: &[String], new: &[String], out: &mut Vec<Difference>
     let mut paired: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut lost_alone, mut added_alone) = (BTreeSet::new(), BTreeSet::new());
     for old in lost {
-        match partners.get_mut(old.program.as_str()).and_then(VecDeque::pop_front) {
-            Some(new) => {
-                *paired.entry(&new.program).or_default() += 1;
-                command(old, new, Some(&old.program), out);
-            }
-            None => {
-                lost_alone.insert(std::ptr::from_ref(old));
-                out.push(Difference::loses(old.to_string()));
-            }
+        if let Some(new) = partners.get_mut(old.program.as_str()).and_then(VecDeque::pop_front) {
+            *paired.entry(&new.program).or_default() += 1;
+            command(old, new, Some(&old.program), out);
+        } else {
+            lost_alone.insert(std::ptr::from_ref(old));
+            out.push(Difference::loses(old.to_string()));
         }
     }
     for new in added {
