@@ -250,8 +250,11 @@ pub const PAGES: [Page; 8] = [
         verdicts: &[],
         json: answers::UNIT_DIFF,
         exits: &[
-            (Exit::Done, "The units mean the same."),
-            (Exit::No, "They differ; the differences are on standard output."),
+            (Exit::Done, "The units mean the same; with --refuse-loss: nothing is lost."),
+            (
+                Exit::No,
+                "They differ; with --refuse-loss: something is lost. The differences are on standard output.",
+            ),
             USAGE,
             (
                 Exit::CouldNot,

@@ -16,14 +16,24 @@ Examples:
     unit-diff runed.service ./runed.service | grep '^LOSES'
   Carry what was changed by hand over a new unit, knowing the old one as it came:
     unit-diff --drop-in --base ./base.service runed.service ./runed.service
+  Refuse a new unit that loses a setting, and show all the rest:
+    unit-diff --refuse-loss runed.service ./runed.service
+  What would weaken the sandbox, lost settings included:
+    unit-diff runed.service ./runed.service | grep weakens
 ";
 
 /// Say what would change if NEW took the place of OLD, in systemd's meaning
 ///
 /// Compares what systemd reads: comments, blank lines, the order of sections and the spelling of booleans and time spans
 /// don't count; the order of commands and files does. A list is compared by element, Environment= by variable, a command by
-/// prefix, program and flag. Each line of the answer says what NEW adds, changes or LOSES. Sections and keys that systemd
-/// does not know are compared too, as other programs may read them.
+/// prefix, program and flag. Each line of the answer begins with what NEW does: it adds, changes or LOSES something; of
+/// what it adds or changes and is about the sandbox, that it hardens or weakens it. A lost setting is LOSES first, with
+/// (weakens) or (hardens) at the end of its line. Sections and keys that systemd does not know are compared too, as other
+/// programs may read them.
+///
+/// Notes on standard error say what follows: the unit that systemd has loaded is another file, or its files have
+/// changed; drop-ins go on applying; another user must own the data; the data would be looked for elsewhere; a program
+/// would be without its file capabilities.
 ///
 /// A unit is a unit's name such as runed.service: the fragment that systemd has loaded, with its drop-ins; or a file: a path
 /// with '/', or another name that exists; or '-' for standard input.
@@ -41,6 +51,9 @@ Examples:
     disable_version_flag = true
 )]
 pub struct Args {
+    /// Answer 1 only when something is lost
+    #[arg(long)]
+    pub refuse_loss: bool,
     /// The unit as it is: a file, '-', or a unit's name
     #[arg(value_name = "OLD")]
     pub old: Operand,

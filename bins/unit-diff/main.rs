@@ -14,15 +14,16 @@ fn main() -> ExitCode {
     report::run("unit-diff", work)
 }
 
-fn work(args::Args { old, new, drop_in, base, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
+fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
+    let args::Args { refuse_loss, drop_in, base, old, new, common } = args;
+    let host = Host::from_env();
     if drop_in {
-        let carried = unit::drop_in(&Host::from_env(), base.as_ref(), &old, &new, say)?;
+        let carried = unit::drop_in(&host, base.as_ref(), &old, &new, say)?;
         carried.conflicts.iter().for_each(|conflict| say.error(conflict));
         let exit = if carried.conflicts.is_empty() { Exit::Done } else { Exit::No };
         return Ok(Answer::product(exit).text(&carried.text).json(carried.json()));
     }
-    let difference = unit::compare(&Host::from_env(), &old, &new, say)?;
-    let exit = if difference.same() { Exit::Done } else { Exit::No };
-    let answer = Answer::product(exit);
+    let difference = unit::compare(&host, &old, &new, say)?;
+    let answer = Answer::product(difference.exit(refuse_loss));
     Ok(if common.json { answer.json(difference.json()) } else { answer.text(difference.text(common.colours())) })
 }

@@ -178,12 +178,26 @@ pub const UNIT_DIFF: Members = &[
             ),
             ("changes", "The differences, in the order in which they are printed without --json."),
             ("changes[].class", "adds, changes or loses."),
+            (
+                "changes[].effect",
+                "hardens or weakens: what it does to the confinement of the unit's processes; missing where it does nothing, or where that is not sure.",
+            ),
             ("changes[].section, changes[].key", "Where it is."),
             (
                 "changes[].part",
                 "What of the value differs, when not the whole: a variable, a flag, program, prefix or order.",
             ),
             ("changes[].old, changes[].new", "What each unit says; missing where it says nothing."),
+            ("notes", "What to know besides; likewise on standard error, a line each."),
+            (
+                "notes[].about",
+                "fragment, need-daemon-reload, drop-ins, exec-start (a drop-in has another ExecStart=), user, data or file-capabilities.",
+            ),
+            ("notes[].text", "What to know and what to do."),
+            (
+                "notes[].old, notes[].new",
+                "What each unit has, where it is one thing that differs: the user, where the data is.",
+            ),
         ],
     ),
     (

@@ -1,14 +1,17 @@
-//! unit-diff: fixture folders, units that systemd has loaded (a stub plays it), and hostile input.
+//! unit-diff: units that systemd has loaded (a stub plays it), and hostile input.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use assert_cmd::assert::Assert;
 use fs_err as fs;
 
 use crate::host::program;
+
+mod fixtures;
+mod notes;
 
 fn unit_diff() -> assert_cmd::Command {
     assert_cmd::Command::from_std(raw())
@@ -26,47 +29,44 @@ fn stderr(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stderr.clone()).unwrap()
 }
 
-/// Every folder of `tests/fixtures/unit`: `old` and `new` give `expected.txt` and `expected.json`. `UPSWAP_BLESS=1` writes
-/// them, to be read before they are committed.
-#[test]
-fn each_fixture_gives_what_its_folder_says() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/unit");
-    let mut folders: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    assert!(folders.len() >= 12, "{folders:?}");
-    for folder in folders {
-        for (name, option) in [("expected.txt", "--color=never"), ("expected.json", "--json")] {
-            let ran = unit_diff().current_dir(&folder).args([option, "old", "new"]).assert();
-            let mut given = stdout(&ran);
-            if option == "--json" {
-                let parsed: serde_json::Value = serde_json::from_str(&given).unwrap();
-                given = serde_json::to_string_pretty(&parsed).unwrap() + "\n";
-            }
-            let expected = folder.join(name);
-            if std::env::var_os("UPSWAP_BLESS").is_some() {
-                fs::write(&expected, &given).unwrap();
-            }
-            assert_eq!(given, fs::read_to_string(&expected).unwrap(), "{}", expected.display());
-            let same = fs::read(folder.join("expected.txt")).unwrap().is_empty();
-            ran.code(i32::from(!same));
-        }
-    }
-}
-
 #[test]
 fn colour_comes_when_asked_for_and_marks_losses() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("old"), "[Service]\nUser=a\nGroup=b\n").unwrap();
-    fs::write(dir.path().join("new"), "[Service]\nUser=b\nNice=1\n").unwrap();
+    fs::write(dir.path().join("old"), "[Service]\nUser=a\nGroup=b\nUMask=0077\n").unwrap();
+    fs::write(dir.path().join("new"), "[Service]\nUser=b\nNice=1\nUMask=0022\nPrivateTmp=yes\n").unwrap();
     let run = |when| stdout(&unit_diff().current_dir(&dir).args(["--color", when, "old", "new"]).assert().code(1));
     insta::assert_snapshot!(run("always").replace('\x1b', "^"), @r"
     ^[1m--- old^[0m
     ^[1m+++ new^[0m
     ^[33mchanges  [Service] User=a -> b^[0m
     ^[1;31mLOSES    [Service] Group=b^[0m
+    ^[1;35mweakens  [Service] UMask=0077 -> 0022^[0m
     ^[32madds     [Service] Nice=1^[0m
+    ^[36mhardens  [Service] PrivateTmp=yes^[0m
     ");
     assert!(!run("auto").contains('\x1b'));
+}
+
+#[test]
+fn refuse_loss_answers_1_for_what_is_lost_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| fs::write(dir.path().join(name), format!("[Service]\n{text}")).unwrap();
+    file("old", "User=a\nUMask=0077\nNoNewPrivileges=yes\n");
+    for (new, code) in [
+        ("User=a\nUMask=0077\nNoNewPrivileges=yes\n", 0),
+        ("User=root\nUMask=0022\nNoNewPrivileges=no\nNice=1\n", 0),
+        ("User=a\nUMask=0077\n", 1),
+        ("UMask=0077\nNoNewPrivileges=yes\nNice=1\n", 1),
+    ] {
+        file("new", new);
+        let run = |options: &[&str]| unit_diff().current_dir(&dir).args(options).args(["old", "new"]).assert();
+        let refusing = run(&["--refuse-loss"]).code(code);
+        assert_eq!(stdout(&refusing), stdout(&run(&[])), "the difference is printed as always");
+        assert_eq!(stdout(&refusing).lines().any(|line| line.starts_with("LOSES")), code == 1, "{new}");
+        let json: serde_json::Value = serde_json::from_str(&stdout(&run(&["--refuse-loss", "--json"]))).unwrap();
+        assert_eq!(json["exit"], code, "{new}");
+    }
+    unit_diff().current_dir(&dir).args(["--refuse-loss", "old", "nowhere"]).assert().code(3);
 }
 
 /// A host whose systemd knows one unit, by the lines that `systemctl show` would print.
@@ -101,9 +101,13 @@ fn a_unit_name_is_the_loaded_fragment_with_its_drop_ins() {
     insta::assert_snapshot!(stdout(&ran), @"
     --- runed.service (/usr/lib/systemd/system/runed.service, /etc/systemd/system/runed.service.d/10-a.conf, /etc/systemd/system/runed.service.d/20 b.conf)
     +++ new
-    LOSES    [Service] UMask=0077
+    LOSES    [Service] UMask=0077 (weakens)
     ");
-    insta::assert_snapshot!(stderr(&ran), @"unit-diff: runed.service: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload makes systemd read them");
+    insta::assert_snapshot!(stderr(&ran), @"
+    unit-diff: runed.service: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload makes systemd read them
+    unit-diff: runed.service is loaded from /usr/lib/systemd/system/runed.service, which belongs to a package: NEW in /etc/systemd/system would shadow it and all its later versions; what is yours alone belongs into a drop-in: systemctl edit runed.service
+    unit-diff: /etc/systemd/system/runed.service.d/10-a.conf, /etc/systemd/system/runed.service.d/20 b.conf go on applying when NEW takes the fragment's place, so what is said of UMask= does not come to pass
+    ");
     let object: serde_json::Value = serde_json::from_str(&stdout(&run(&["--json"]))).unwrap();
     assert_eq!(object["old"]["fragment"], "/usr/lib/systemd/system/runed.service");
     assert_eq!(object["old"]["need_daemon_reload"], true);

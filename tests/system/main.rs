@@ -23,4 +23,5 @@ mod registry;
 mod rune;
 mod setcap_keep;
 mod syncthing;
+mod unit_diff;
 mod unit_oracle;

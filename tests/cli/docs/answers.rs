@@ -159,7 +159,7 @@ fn unit_diff_prints_what_its_page_says() {
     host.file("b.conf", "[Service]\nGroup=b\n");
     host.answers(1, &["known.service", "./b.conf"]);
     host.answers(1, &["./a.service", "known.service"]);
-    host.file("c.service", "[Service]\nUser=a\nExecStart=/bin/a --x=2\nNice=1\n");
+    host.file("c.service", "[Service]\nUser=c\nExecStart=/bin/a --x=2\nNice=1\nUMask=0\n");
     host.answers(1, &["./a.service", "./c.service"]);
     host.answers(3, &["./a.service", "./nowhere"]);
     host.answers(0, &["--drop-in", "--base", "known.service", "./a.service", "./b.conf"]);

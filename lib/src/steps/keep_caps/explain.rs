@@ -111,9 +111,9 @@ pub struct Explained {
 }
 
 /// A file as execve(2) will find it: the last interpreter of a script.
-struct Found {
-    path: PathBuf,
-    image: Image,
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) image: Image,
     /// The files on the way, the script first.
     through: Vec<FileId>,
 }
@@ -324,20 +324,20 @@ impl Row {
     }
 }
 
-fn sets_of(host: &Host, pid: u32) -> Result<Sets, ExplainError> {
+pub(super) fn sets_of(host: &Host, pid: u32) -> Result<Sets, ExplainError> {
     let sets = process::status(host, pid)
         .and_then(|text| Sets::read(&text).ok_or_else(|| io::Error::other("it has no Cap lines")));
     sets.map_err(|source| ExplainError::Proc { pid, source })
 }
 
 /// User and group of the process, as far as they are known here. A user that does not exist is not root.
-fn ids(setting: &Setting) -> (Option<u32>, Option<u32>) {
+pub(super) fn ids(setting: &Setting) -> (Option<u32>, Option<u32>) {
     let (uid, primary) = users::user(&setting.user).map_or((None, None), |(uid, gid)| (Some(uid), gid));
     let gid = if setting.group.is_empty() { primary } else { users::group(&setting.group) };
     (uid, gid)
 }
 
-fn searched(host: &Host, program: &Path) -> PathBuf {
+pub(super) fn searched(host: &Host, program: &Path) -> PathBuf {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return program.to_owned();
     }
@@ -347,7 +347,7 @@ fn searched(host: &Host, program: &Path) -> PathBuf {
 }
 
 /// The file that the kernel makes a process of when `program` is executed.
-fn find(host: &Host, program: &Path, setting: &Setting) -> Result<Found, ExplainError> {
+pub(super) fn find(host: &Host, program: &Path, setting: &Setting) -> Result<Found, ExplainError> {
     let mut path = program.to_owned();
     let mut through = Vec::new();
     loop {

@@ -3,6 +3,7 @@
 mod explain;
 mod left;
 mod put_back;
+mod taken;
 
 use std::ffi::OsString;
 use std::io;
@@ -22,6 +23,7 @@ use crate::words::filecaps::FileCaps;
 use crate::words::filecaps::save::{self, NotASave, Saved};
 
 pub use explain::{ExplainError, Explained, explain};
+pub use taken::{Taken, taken};
 
 /// Why capabilities were not kept.
 #[derive(Debug, thiserror::Error)]

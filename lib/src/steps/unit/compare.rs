@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Operand, Unit, UnitError, load};
+use super::{Operand, Unit, UnitError, circumstances, load};
 use crate::sys::Host;
 use crate::sys::say::{Say, printable};
+use crate::words::exit::Exit;
 use crate::words::unit::diff::{self, Change, Class};
+use crate::words::unit::notes::Note;
 
 /// Two units and their difference in systemd's meaning.
 #[derive(Debug)]
@@ -18,16 +20,22 @@ pub struct Comparison {
     pub new: Unit,
     /// The differences; none when systemd would see the same unit.
     pub changes: Vec<Change>,
+    /// What to know besides.
+    pub notes: Vec<Note>,
 }
 
-/// Compares the units that `old` and `new` name.
+/// Compares the units that `old` and `new` name, and says what to know besides.
 pub fn compare(host: &Host, old: &Operand, new: &Operand, say: &Say) -> Result<Comparison, UnitError> {
     if old.is_stdin() && new.is_stdin() {
         return Err(UnitError::StdinTwice);
     }
     let (old, new) = (load(host, old, say)?, load(host, new, say)?);
     let changes = diff::compare(&old.reading(), &new.reading());
-    Ok(Comparison { old, new, changes })
+    let notes = circumstances::notes(host, &old, &new, &changes, say);
+    for note in &notes {
+        say.note(&note.text);
+    }
+    Ok(Comparison { old, new, changes, notes })
 }
 
 impl Comparison {
@@ -35,6 +43,13 @@ impl Comparison {
     #[must_use]
     pub fn same(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Done when systemd would see the same unit; with `refuse_loss`, when nothing of OLD is lost.
+    #[must_use]
+    pub fn exit(&self, refuse_loss: bool) -> Exit {
+        let counts = |change: &Change| !refuse_loss || change.class == Class::Loses;
+        if self.changes.iter().any(counts) { Exit::No } else { Exit::Done }
     }
 
     /// The difference as people read it, one change a line; empty when there is none.
@@ -50,10 +65,12 @@ impl Comparison {
             let _ = writeln!(text, "{bold}{sign} {}{plain}", printable(&described(unit)));
         }
         for change in &self.changes {
-            let (on, off) = paint(match change.class {
-                Class::Adds => "\x1b[32m",
-                Class::Changes => "\x1b[33m",
-                Class::Loses => "\x1b[1;31m",
+            let (on, off) = paint(match change.word() {
+                "LOSES" => "\x1b[1;31m",
+                "weakens" => "\x1b[1;35m",
+                "hardens" => "\x1b[36m",
+                "adds" => "\x1b[32m",
+                _ => "\x1b[33m",
             });
             let _ = writeln!(text, "{on}{}{off}", printable(&change.to_string()));
         }
@@ -63,7 +80,13 @@ impl Comparison {
     /// The difference for `--json`.
     #[must_use]
     pub fn json(&self) -> Value {
-        json!({ "same": self.same(), "old": self.old.json(), "new": self.new.json(), "changes": self.changes })
+        json!({
+            "same": self.same(),
+            "old": self.old.json(),
+            "new": self.new.json(),
+            "changes": self.changes,
+            "notes": self.notes,
+        })
     }
 }
 

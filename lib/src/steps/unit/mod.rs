@@ -14,6 +14,7 @@ use crate::words::unit::LIMIT;
 use crate::words::unit::file::{File, Malformed};
 use crate::words::unit::reading::Reading;
 
+mod circumstances;
 mod compare;
 mod drop_in;
 mod render;
@@ -187,10 +188,13 @@ fn load_by_name(host: &Host, operand: &Operand, say: &Say) -> Result<Unit, UnitE
     }
     let unit = asked(host, &operand.0)?;
     remark(&unit, say);
+    if let Some(text) = stale(&unit) {
+        say.note(text);
+    }
     Ok(unit)
 }
 
-/// Says what systemd ignores in the unit's files, and when it has not read them as they are now.
+/// Says what systemd ignores in the unit's files.
 fn remark(unit: &Unit, say: &Say) {
     for (path, file) in &unit.files {
         for complaint in file.complaints().iter().take(COMPLAINTS_SAID) {
@@ -200,13 +204,16 @@ fn remark(unit: &Unit, say: &Say) {
             say.note(format_args!("{}: {more} more lines that systemd ignores", path.display()));
         }
     }
-    if unit.loaded.as_ref().is_some_and(|loaded| loaded.stale) {
-        say.note(format_args!(
-            "{}: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload \
-             makes systemd read them",
-            unit.name
-        ));
-    }
+}
+
+/// What there is to say when systemd has not read the unit's files as they are now.
+fn stale(unit: &Unit) -> Option<String> {
+    unit.loaded.as_ref().filter(|loaded| loaded.stale)?;
+    Some(format!(
+        "{}: its files changed since systemd read them, and the files are what was read here; systemctl daemon-reload \
+         makes systemd read them",
+        unit.name
+    ))
 }
 
 fn read(path: &Path, shown: PathBuf) -> Result<(PathBuf, File), UnitError> {

@@ -7,10 +7,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::exec::{self, Command};
-use super::flags::{self, Flag};
 use super::keys::{self, Kind};
 use super::reading::{Name, Reading, Setting};
+use super::sandbox::{self, Effect};
+use super::{element, exec};
+
+mod commands;
 
 /// What a change does to the old unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,6 +31,9 @@ pub enum Class {
 pub struct Change {
     /// What it does to OLD.
     pub class: Class,
+    /// What it does to the confinement of the unit's processes, where that is sure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
     /// The section, without brackets.
     pub section: String,
     /// The key.
@@ -54,35 +59,41 @@ pub fn compare(old: &Reading, new: &Reading) -> Vec<Change> {
     let mut changes = Vec::new();
     for (_, name) in ranked {
         let mut parts = Vec::new();
-        setting(keys::kind(name.1), old.settings().get(name), new.settings().get(name), &mut parts);
+        setting(name.1, old.settings().get(name), new.settings().get(name), &mut parts);
+        let from = changes.len();
         changes.extend(parts.into_iter().map(|Difference { class, part, old, new }| Change {
             class,
+            effect: None,
             section: name.0.to_owned(),
             key: name.1.to_owned(),
             part,
             old,
             new,
         }));
+        sandbox::judge(old, new, changes.get_mut(from..).unwrap_or_default());
     }
     changes
 }
 
-impl fmt::Display for Class {
-    /// The word in its column; a loss is the one that must not be overlooked.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Adds => "adds",
-            Self::Changes => "changes",
-            Self::Loses => "LOSES",
-        })
+impl Change {
+    /// The word in the first column: what it does to the confinement, unless something is lost: then that.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.class, self.effect) {
+            (Class::Loses, _) => "LOSES",
+            (_, Some(Effect::Hardens)) => "hardens",
+            (_, Some(Effect::Weakens)) => "weakens",
+            (Class::Adds, None) => "adds",
+            (Class::Changes, None) => "changes",
+        }
     }
 }
 
 impl fmt::Display for Change {
-    /// One line: `LOSES    [Service] Environment=RUST_LOG=debug`.
+    /// One line: `LOSES    [Service] NoNewPrivileges=yes (weakens)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class, section, key, part, old, new } = self;
-        write!(f, "{class:<8} [{section}] {key}=")?;
+        let Self { class, effect, section, key, part, old, new } = self;
+        write!(f, "{:<8} [{section}] {key}=", self.word())?;
         let value = match (old, new) {
             (Some(old), Some(new)) => {
                 let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
@@ -95,6 +106,11 @@ impl fmt::Display for Change {
             Some(part) if keys::kind(key) == Kind::Variables => write!(f, "{part}={value}"),
             Some(part) => write!(f, "{}", format!(" {part} {value}").trim_end()),
             None => f.write_str(&value),
+        }?;
+        match (class, effect) {
+            (Class::Loses, Some(Effect::Weakens)) => f.write_str(" (weakens)"),
+            (Class::Loses, Some(Effect::Hardens)) => f.write_str(" (hardens)"),
+            _ => Ok(()),
         }
     }
 }
@@ -139,32 +155,32 @@ impl Difference {
     }
 }
 
-fn setting(kind: Kind, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Difference>) {
+fn setting(key: &str, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Difference>) {
     let values =
         |s: Option<&Setting>| s.map(|s| s.values.iter().map(|v| (*v).to_owned()).collect()).unwrap_or_default();
     let (before, after): (Vec<String>, Vec<String>) = (values(old), values(new));
     if old.is_some() && new.is_some() && before == after {
         return;
     }
-    match kind {
+    match keys::kind(key) {
         Kind::Text => single(&before, &after, ToOwned::to_owned, out),
         Kind::Switch => single(&before, &after, |v| keys::switch(v).to_owned(), out),
         Kind::Span => {
             single(&before, &after, |v| keys::span(v).map_or_else(|| v.to_owned(), |span| format!("{span:?}")), out);
         }
-        Kind::Words | Kind::Dependencies => set(&words(&before), &words(&after), out),
-        Kind::OrderedWords => sequence(&words(&before), &words(&after), out),
-        Kind::Entries => set(&before, &after, out),
-        Kind::Sequence => sequence(&before, &after, out),
-        Kind::Capabilities if old.is_some() && new.is_some() => filter(&before, &after, out),
+        Kind::Words | Kind::Dependencies => set(key, &words(&before), &words(&after), out),
+        Kind::OrderedWords => sequence(key, &words(&before), &words(&after), out),
+        Kind::Entries => set(key, &before, &after, out),
+        Kind::Sequence => sequence(key, &before, &after, out),
+        Kind::Capabilities if old.is_some() && new.is_some() => filter(key, &before, &after, out),
         // Without the key every capability is in the set; with the key the words are all there is.
         Kind::Capabilities => match new {
             Some(_) => out.push(Difference::adds(listed(&after))),
             None => out.push(Difference::loses(listed(&before))),
         },
-        Kind::Filter => filter(&before, &after, out),
+        Kind::Filter => filter(key, &before, &after, out),
         Kind::Variables => variables(&before, &after, out),
-        Kind::Commands => commands(&before, &after, out),
+        Kind::Commands => commands::commands(&before, &after, out),
     }
 }
 
@@ -186,14 +202,15 @@ fn single(old: &[String], new: &[String], meaning: impl Fn(&str) -> String, out:
     }
 }
 
-fn set(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+fn set(key: &str, old: &[String], new: &[String], out: &mut Vec<Difference>) {
     let (before, after): (BTreeSet<_>, BTreeSet<_>) = (old.iter().collect(), new.iter().collect());
     let mut told = BTreeSet::new();
-    out.extend(old.iter().filter(|e| !after.contains(e) && told.insert(*e)).map(Difference::loses));
-    out.extend(new.iter().filter(|e| !before.contains(e) && told.insert(*e)).map(Difference::adds));
+    let lost: Vec<_> = old.iter().filter(|e| !after.contains(e) && told.insert(*e)).collect();
+    let added: Vec<_> = new.iter().filter(|e| !before.contains(e) && told.insert(*e)).collect();
+    elements(key, &lost, &added, out);
 }
 
-fn sequence(old: &[String], new: &[String], out: &mut Vec<Difference>) {
+fn sequence(key: &str, old: &[String], new: &[String], out: &mut Vec<Difference>) {
     if let ([old], [new]) = (old, new) {
         if old != new {
             out.push(Difference::changes(old, new));
@@ -202,12 +219,47 @@ fn sequence(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     }
     let (kept_old, lost) = against(old, new);
     let (kept_new, added) = against(new, old);
-    out.extend(lost.into_iter().map(Difference::loses));
-    out.extend(added.into_iter().map(Difference::adds));
-    if kept_old != kept_new {
-        let joined = |kept: &[&String]| kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; ");
-        out.push(Difference::changes(joined(&kept_old), joined(&kept_new)).of("order"));
+    let paired = elements(key, &lost, &added, out);
+    // What differs a little has its place among the others too.
+    let places = |list: &[String], alone: &[&String]| -> Vec<String> {
+        let without: BTreeSet<*const String> =
+            alone.iter().filter(|e| !paired.contains(element::name(key, e))).map(|e| std::ptr::from_ref(*e)).collect();
+        let stays = list.iter().filter(|e| !without.contains(&std::ptr::from_ref(*e)));
+        stays.map(|e| element::name(key, e).to_owned()).collect()
+    };
+    if kept_old != kept_new || (!paired.is_empty() && places(old, &lost) != places(new, &added)) {
+        let joined = |list: &[String], kept: &[&String]| {
+            if paired.is_empty() {
+                kept.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("; ")
+            } else {
+                list.join("; ")
+            }
+        };
+        out.push(Difference::changes(joined(old, &kept_old), joined(new, &kept_new)).of("order"));
     }
+}
+
+/// Elements that one side alone has: where one of each is about the same thing, it is one that differs. The names of those.
+fn elements(key: &str, lost: &[&String], added: &[&String], out: &mut Vec<Difference>) -> BTreeSet<String> {
+    let (olds, news) = (by(lost, |e| element::name(key, e)), by(added, |e| element::name(key, e)));
+    let only = |named: &BTreeMap<&str, VecDeque<&String>>, name: &str| match named.get(name) {
+        Some(all) if all.len() == 1 => all.front().map(|element| (*element).clone()),
+        _ => None,
+    };
+    let mut paired = BTreeSet::new();
+    for element in lost {
+        let name = element::name(key, element);
+        out.push(match only(&news, name).filter(|_| only(&olds, name).is_some()) {
+            Some(new) => {
+                paired.insert(name.to_owned());
+                Difference::changes(*element, new)
+            }
+            None => Difference::loses(*element),
+        });
+    }
+    let alone = added.iter().filter(|element| !paired.contains(element::name(key, element)));
+    out.extend(alone.map(|element| Difference::adds(*element)));
+    paired
 }
 
 /// The elements of `list` that have a partner in `other`, each used once, and those that have none.
@@ -226,11 +278,18 @@ fn against<'a, T: Ord>(list: &'a [T], other: &[T]) -> (Vec<&'a T>, Vec<&'a T>) {
 }
 
 /// Lists in which `~` takes words back are what their order makes of them; without it they are sets.
-fn filter(old: &[String], new: &[String], out: &mut Vec<Difference>) {
-    if old.iter().chain(new).any(|value| value.starts_with('~')) {
-        sequence(old, new, out);
+fn filter(key: &str, old: &[String], new: &[String], out: &mut Vec<Difference>) {
+    // Capabilities in any case, and a boolean in any spelling (RestrictNamespaces=), are one word.
+    let one = |value: &String| match keys::switch(value) {
+        switch if switch != value => switch.to_owned(),
+        _ if key.ends_with("Capabilities") || key == "CapabilityBoundingSet" => value.to_ascii_uppercase(),
+        _ => value.clone(),
+    };
+    let (old, new): (Vec<_>, Vec<_>) = (old.iter().map(one).collect(), new.iter().map(one).collect());
+    if old.iter().chain(&new).any(|value| value.starts_with('~')) {
+        sequence(key, &old, &new, out);
     } else {
-        set(&words(old), &words(new), out);
+        set(key, &words(&old), &words(&new), out);
     }
 }
 
@@ -262,41 +321,6 @@ fn variables(old: &[String], new: &[String], out: &mut Vec<Difference>) {
     }
 }
 
-fn commands(old: &[String], new: &[String], out: &mut Vec<Difference>) {
-    let read = |values: &[String]| values.iter().map(|v| exec::commands(v)).collect::<Result<Vec<_>, _>>();
-    let (Ok(before), Ok(after)) = (read(old), read(new)) else { return sequence(old, new, out) };
-    let (before, after) = (before.concat(), after.concat());
-    if before == after {
-        return;
-    }
-    if let ([old], [new]) = (before.as_slice(), after.as_slice()) {
-        return command(old, new, None, out);
-    }
-    let (kept_old, lost) = against(&before, &after);
-    let (kept_new, added) = against(&after, &before);
-    let mut partners = by(&added, |command| command.program.as_str());
-    let mut paired: BTreeMap<&str, usize> = BTreeMap::new();
-    for old in lost {
-        match partners.get_mut(old.program.as_str()).and_then(VecDeque::pop_front) {
-            Some(new) => {
-                *paired.entry(&new.program).or_default() += 1;
-                command(old, new, Some(&old.program), out);
-            }
-            None => out.push(Difference::loses(old.to_string())),
-        }
-    }
-    for new in added {
-        match paired.get_mut(new.program.as_str()) {
-            Some(count) if *count > 0 => *count -= 1,
-            _ => out.push(Difference::adds(new.to_string())),
-        }
-    }
-    if kept_old != kept_new {
-        let joined = |kept: &[&Command]| kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        out.push(Difference::changes(joined(&kept_old), joined(&kept_new)).of("order"));
-    }
-}
-
 /// `elements` by a name, in their order.
 fn by<'a, T, N: Ord>(elements: &[&'a T], name: impl Fn(&'a T) -> N) -> BTreeMap<N, VecDeque<&'a T>> {
     let mut named: BTreeMap<N, VecDeque<&T>> = BTreeMap::new();
@@ -304,47 +328,6 @@ fn by<'a, T, N: Ord>(elements: &[&'a T], name: impl Fn(&'a T) -> N) -> BTreeMap<
         named.entry(name(element)).or_default().push_back(element);
     }
     named
-}
-
-/// What differs between two command lines, by prefix, program and flag. `of` names the command when there are several.
-fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Difference>) {
-    let name =
-        |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
-    let told = out.len();
-    if old.prefix != new.prefix {
-        let shown = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { prefix.to_owned() };
-        out.push(Difference::changes(shown(&old.prefix), shown(&new.prefix)).of(name("prefix")));
-    }
-    if old.program != new.program {
-        out.push(Difference::changes(&old.program, &new.program).of(name("program")));
-    }
-    let (before, after) = (flags::flags(&old.arguments), flags::flags(&new.arguments));
-    let (_, lost) = against(&before, &after);
-    let (_, added) = against(&after, &before);
-    let (olds, news) = (by(&lost, |flag| flag.name.as_deref()), by(&added, |flag| flag.name.as_deref()));
-    let value = |flag: &Flag| flag.value.clone().unwrap_or_default();
-    let part = |flag: &Flag| name(flag.name.as_deref().unwrap_or("argument"));
-    for flag in lost {
-        let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
-        match news.get(&flag.name.as_deref()).and_then(VecDeque::front) {
-            // Several of one name, and nobody knows which became which.
-            Some(new) if count(&olds) == 1 && count(&news) == 1 => {
-                let said = |flag: &Flag| flag.value.clone().unwrap_or_else(|| "none".to_owned());
-                out.push(Difference::changes(said(flag), said(new)).of(part(flag)));
-            }
-            _ => out.push(Difference::loses(value(flag)).of(part(flag))),
-        }
-    }
-    for flag in added {
-        let count = |all: &BTreeMap<_, VecDeque<&Flag>>| all.get(&flag.name.as_deref()).map_or(0, VecDeque::len);
-        if count(&olds) != 1 || count(&news) != 1 {
-            out.push(Difference::adds(value(flag)).of(part(flag)));
-        }
-    }
-    if out.len() == told {
-        // The same flags in another order or spelling: another argv all the same.
-        out.push(Difference::changes(old.to_string(), new.to_string()));
-    }
 }
 
 #[cfg(test)]
@@ -422,7 +405,7 @@ mod tests {
             [
                 "changes  [Service] ExecStartPre= /a argument 1 -> 2",
                 "adds     [Service] ExecStartPre=/d",
-                "changes  [Service] ExecStartPre= order /b; /c -> /c; /b",
+                "changes  [Service] ExecStartPre= order /a 1; /b; /c -> /c; /a 2; /b; /d",
             ]
         );
     }
@@ -449,11 +432,63 @@ mod tests {
     }
 
     #[test]
+    fn elements_about_one_thing_are_one_that_differs() {
+        for (old, new, expected) in [
+            (
+                "LoadCredential=a:/1 \nLoadCredential=b:/2",
+                "LoadCredential=b:/3\nLoadCredential=a:/1",
+                "changes  [Service] LoadCredential=b:/2 -> b:/3",
+            ),
+            ("BindPaths=/a:/x /b:/y", "BindPaths=/c:/x /b:/y", "changes  [Service] BindPaths=/a:/x -> /c:/x"),
+            (
+                "EnvironmentFile=/a\nEnvironmentFile=-/b",
+                "EnvironmentFile=-/a\nEnvironmentFile=-/b",
+                "changes  [Service] EnvironmentFile=/a -> -/a",
+            ),
+            (
+                "EnvironmentFile=/a\nEnvironmentFile=-/b",
+                "EnvironmentFile=-/b\nEnvironmentFile=/a",
+                "changes  [Service] EnvironmentFile= order /a; -/b -> -/b; /a",
+            ),
+            (
+                "DeviceAllow=/dev/a r\nDeviceAllow=/dev/b r",
+                "DeviceAllow=/dev/b r\nDeviceAllow=/dev/a rw",
+                "weakens  [Service] DeviceAllow=/dev/a r -> /dev/a rw",
+            ),
+            ("ReadWritePaths=-/a", "ReadWritePaths=/a", "changes  [Service] ReadWritePaths=-/a -> /a"),
+            (
+                "ReadWritePaths=-/a /a",
+                "ReadWritePaths=+/a",
+                "LOSES    [Service] ReadWritePaths=-/a\nLOSES    [Service] ReadWritePaths=/a\nadds     [Service] ReadWritePaths=+/a",
+            ),
+        ] {
+            assert_eq!(service(old, new).join("\n"), expected, "{old} / {new}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_command_line() {
+        for (old, new, expected) in [
+            ("--v serve", "serve --v", "changes  [Service] ExecStart=/a --v serve -> /a serve --v"),
+            ("--v serve --x=1", "serve --v --x 2", "changes  [Service] ExecStart= --x 1 -> 2"),
+            ("-abc", "-ab", "LOSES    [Service] ExecStart= -abc\nadds     [Service] ExecStart= -ab"),
+            ("--a=b=c", "--a b=c", "changes  [Service] ExecStart=/a --a=b=c -> /a --a b=c"),
+            ("--a=", "--a", "changes  [Service] ExecStart= --a \"\" -> none"),
+            ("\\\n  --x 1 \\\n# c\n  --y", "--x 1 --y", ""),
+            ("--x 1 --x 2", "--x 2 --x 1", "changes  [Service] ExecStart=/a --x 1 --x 2 -> /a --x 2 --x 1"),
+            ("-- --x", "--x", "LOSES    [Service] ExecStart= argument --x\nadds     [Service] ExecStart= --x"),
+        ] {
+            let line = |rest: &str| format!("ExecStart=/a {rest}");
+            assert_eq!(service(&line(old), &line(new)).join("\n"), expected, "{old} / {new}");
+        }
+    }
+
+    #[test]
     fn an_empty_bounding_set_is_not_an_absent_one() {
-        assert_eq!(service("", "CapabilityBoundingSet="), ["adds     [Service] CapabilityBoundingSet=\"\""]);
+        assert_eq!(service("", "CapabilityBoundingSet="), ["hardens  [Service] CapabilityBoundingSet=\"\""]);
         assert_eq!(
             service("CapabilityBoundingSet=CAP_CHOWN", "CapabilityBoundingSet="),
-            ["LOSES    [Service] CapabilityBoundingSet=CAP_CHOWN"]
+            ["LOSES    [Service] CapabilityBoundingSet=CAP_CHOWN (hardens)"]
         );
     }
 

@@ -193,6 +193,11 @@ pub fn current<'a>(section: &'a str, key: &'a str) -> (&'a str, &'a str) {
     }
 }
 
+/// The keys that this table knows, each with how it is read.
+pub fn table() -> impl Iterator<Item = (&'static str, Kind)> {
+    TABLE.iter().flat_map(|(kind, keys)| keys.split_whitespace().map(|key| (key, *kind)))
+}
+
 /// The keys that an empty assignment of `key` resets besides itself, by their common beginning: all conditions, all
 /// assertions, all elapse times of a timer, all watched paths, all listening sockets.
 #[must_use]

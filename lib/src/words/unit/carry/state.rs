@@ -210,20 +210,9 @@ pub fn place_of(section: &str, key: &str) -> (Place, Kind) {
 
 /// The settings that `key` sets: older spellings are what they stand for, `TimeoutSec=` is two.
 fn meant<'a>(section: &'a str, key: &'a str) -> Vec<(&'a str, &'a str)> {
-    let unit_in_service = ["Service", "Unit"].contains(&section);
-    let section_of = |key| if unit_in_service { ("Unit", key) } else { (section, key) };
-    match key {
-        "TimeoutSec" if section == "Service" => vec![(section, "TimeoutStartSec"), (section, "TimeoutStopSec")],
-        "ReadWriteDirectories" => vec![(section, "ReadWritePaths")],
-        "ReadOnlyDirectories" => vec![(section, "ReadOnlyPaths")],
-        "InaccessibleDirectories" => vec![(section, "InaccessiblePaths")],
-        "StartLimitInterval" | "StartLimitIntervalSec" => vec![section_of("StartLimitIntervalSec")],
-        "StartLimitBurst" => vec![section_of("StartLimitBurst")],
-        "StartLimitAction" => vec![section_of("StartLimitAction")],
-        "FailureAction" => vec![section_of("FailureAction")],
-        "RebootArgument" => vec![section_of("RebootArgument")],
-        "BindTo" => vec![(section, "BindsTo")],
-        _ => vec![(section, key)],
+    match (section, key) {
+        ("Service", "TimeoutSec") => vec![(section, "TimeoutStartSec"), (section, "TimeoutStopSec")],
+        _ => vec![keys::current(section, key)],
     }
 }
 
