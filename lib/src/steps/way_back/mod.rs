@@ -213,7 +213,7 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
         systemd.daemon_reload().map_err(failed)?;
     }
     if services == Services::Prove {
-        sockets::reopen(&systemd, &set, &went.changed, say).map_err(failed)?;
+        sockets::reopen(systemd, &set, &went.changed, say).map_err(failed)?;
     }
     let generation = set.trial().home;
     let mut back = Back {

@@ -13,7 +13,7 @@ use crate::sys::systemd::{Systemd, SystemdError};
 /// Closes and opens each socket of the trial that was active before, and whose unit came back with `changed` or that was closed
 /// since. Its services are stopped; those of the trial are left to the caller to start.
 pub(super) fn reopen(
-    systemd: &Systemd<'_>,
+    systemd: Systemd<'_>,
     set: &Set<'_, OnTrial>,
     changed: &[Dest],
     say: &Say,
