@@ -109,7 +109,7 @@ fn a_drop_in_of_a_loaded_unit_takes_an_older_one_over_and_repeats_no_other() {
     fs::write(path("new"), "[Service]\nExecStart=/a -x\nUMask=0027\n").unwrap();
     let ran = run(&[]).code(1);
     assert_eq!(stdout(&ran), "");
-    insta::assert_snapshot!(stderr(&ran), @"");
+    insta::assert_snapshot!(stderr(&ran), @"unit-diff: [Service] UMask=: BASE says '0022', OLD '0077', NEW '0027': both changed it; say which holds in a drop-in of your own (systemctl edit), or let OLD say what NEW says");
     let object: serde_json::Value = serde_json::from_str(&stdout(&run(&["--json"]).code(1))).unwrap();
     assert_eq!((object["drop_in"].is_null(), object["conflicts"][0]["old"].as_str()), (true, Some("0077")));
 }

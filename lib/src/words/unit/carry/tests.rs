@@ -93,7 +93,7 @@ fn commands_are_merged_by_prefix_program_and_flag() {
 
 #[test]
 fn several_commands_are_merged_in_their_order() {
-    let run = |commands: &str| commands.split(' ').map(|c| format!("ExecStartPre={c}\n")).collect::<String>();
+    let run = |commands: &str| commands.split(' ').flat_map(|c| ["ExecStartPre=", c, "\n"]).collect::<String>();
     let merged = |base: &str, old: &str, new: &str| {
         lines(&run(base), &run(old), &run(new)).join(" ").replace("ExecStartPre=", "")
     };
@@ -200,7 +200,7 @@ fn units() -> impl Strategy<Value = [String; 3]> {
     let line = proptest::string::string_regex(&line).unwrap();
     prop::collection::vec((line, any::<[bool; 3]>()), 0..12).prop_map(|lines| {
         [0, 1, 2].map(|unit| {
-            let taken = lines.iter().filter(|(_, takes)| takes[unit]).map(|(line, _)| format!("{line}\n"));
+            let taken = lines.iter().filter(|(_, takes)| takes[unit]).flat_map(|(line, _)| [line.as_str(), "\n"]);
             format!("[Service]\n{}", taken.collect::<String>())
         })
     })
