@@ -14,7 +14,7 @@ Examples:
     unit-diff /etc/systemd/system/runed.service ./runed.service
   Only what would be lost:
     unit-diff runed.service ./runed.service | grep '^LOSES'
-  Carry what was changed by hand over a new unit, knowing the old one as it came:
+  Carry what was changed by hand over a new unit (base is the old as it came):
     unit-diff --drop-in --base ./base.service runed.service ./runed.service
   Refuse a new unit that loses a setting, and show all the rest:
     unit-diff --refuse-loss runed.service ./runed.service

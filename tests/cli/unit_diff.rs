@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use assert_cmd::assert::Assert;
@@ -27,6 +27,66 @@ fn stdout(assert: &Assert) -> String {
 
 fn stderr(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+}
+
+/// Every folder with an `expected.drop-in`: what `--drop-in` gives of `old` and `new`, with `base` when it has one.
+/// `expected.conflicts` is what it says instead.
+#[test]
+fn each_fixture_with_a_drop_in_gives_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/unit");
+    let mut folders: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.join("expected.drop-in").exists());
+    assert!(folders.len() >= 6, "{folders:?}");
+    for folder in folders {
+        let mut command = unit_diff();
+        command.current_dir(&folder).arg("--drop-in");
+        if folder.join("base").exists() {
+            command.args(["--base", "base"]);
+        }
+        let ran = command.args(["old", "new"]).assert();
+        let conflicts = stderr(&ran);
+        for (name, given) in [("expected.drop-in", stdout(&ran)), ("expected.conflicts", conflicts.clone())] {
+            let expected = folder.join(name);
+            if std::env::var_os("UPSWAP_BLESS").is_some() && !(name == "expected.conflicts" && given.is_empty()) {
+                fs::write(&expected, &given).unwrap();
+            }
+            let meant = if expected.exists() { fs::read_to_string(&expected).unwrap() } else { String::new() };
+            assert_eq!(given, meant, "{}", expected.display());
+        }
+        ran.code(i32::from(!conflicts.is_empty()));
+    }
+}
+
+/// A unit with drop-ins: those of other names stay and are not repeated, an older 00-upswap.conf is taken over.
+#[test]
+fn a_drop_in_of_a_loaded_unit_takes_an_older_one_over_and_repeats_no_other() {
+    let folder = "/etc/systemd/system/runed.service.d";
+    let root = host(&format!(
+        "LoadState=loaded\nFragmentPath=/usr/lib/systemd/system/runed.service\n\
+         DropInPaths={folder}/00-upswap.conf {folder}/10-mine.conf"
+    ));
+    let path = |path: &str| root.path().join(path.trim_start_matches('/'));
+    fs::write(path("usr/lib/systemd/system/runed.service"), "[Service]\nExecStart=/a\nUMask=0077\n").unwrap();
+    fs::write(path(&format!("{folder}/00-upswap.conf")), "[Service]\nEnvironment=A=1\n").unwrap();
+    fs::write(path(&format!("{folder}/10-mine.conf")), "[Service]\nNice=5\n").unwrap();
+    fs::write(path("base"), "[Service]\nExecStart=/a\n").unwrap();
+    fs::write(path("new"), "[Service]\nExecStart=/a -x\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = unit_diff();
+        command.current_dir(&root).env("UPSWAP_ROOT", root.path()).args(["--drop-in", "--base", "base"]);
+        command.args(arguments).args(["runed.service", "new"]).assert()
+    };
+    let ran = run(&[]).success();
+    assert!(stdout(&ran).ends_with("[Service]\nEnvironment=A=1\nUMask=0077\n"), "{}", stdout(&ran));
+    let object: serde_json::Value = serde_json::from_str(&stdout(&run(&["--json"]).success())).unwrap();
+    assert_eq!((object["drop_in"].as_str(), object["changes"][0]["part"].as_str()), (Some(&*stdout(&ran)), Some("A")));
+    // A conflict is told, and nothing is printed.
+    fs::write(path("new"), "[Service]\nExecStart=/a -x\nUMask=0027\n").unwrap();
+    let ran = run(&[]).code(1);
+    assert_eq!(stdout(&ran), "");
+    insta::assert_snapshot!(stderr(&ran), @"unit-diff: [Service] UMask=: BASE says '0022', OLD '0077', NEW '0027': both changed it; say which holds in a drop-in of your own (systemctl edit), or let OLD say what NEW says");
+    let object: serde_json::Value = serde_json::from_str(&stdout(&run(&["--json"]).code(1))).unwrap();
+    assert_eq!((object["drop_in"].is_null(), object["conflicts"][0]["old"].as_str()), (true, Some("0077")));
 }
 
 #[test]
@@ -140,6 +200,8 @@ fn a_wrong_command_line_is_exit_2() {
         &["a b", "-"],
         &["--", "-x", "-"],
         &["--no-such", "a", "b"],
+        &["--base", "a", "b", "c"],
+        &["--drop-in", "--base", "-", "-", "c"],
     ] {
         let ran = unit_diff().args(arguments).assert().code(2);
         assert!(stdout(&ran).is_empty() && stderr(&ran).lines().count() == 1, "{arguments:?} {}", stderr(&ran));

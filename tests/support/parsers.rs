@@ -41,7 +41,7 @@ use upswap::words::release::{AssetName, Channel, Selector, Tag, Tagged};
 use upswap::words::size::Size;
 use upswap::words::sums::Sums;
 use upswap::words::target::{Libc, Target};
-use upswap::words::unit::{diff, exec, file::File as UnitFile, flags, keys, reading::Reading, render};
+use upswap::words::unit::{carry, diff, exec, file::File as UnitFile, flags, keys, reading::Reading, render};
 
 /// Where the bytes for a parser go in.
 pub type Entry = fn(&[u8]);
@@ -82,6 +82,7 @@ pub const PARSERS: &[(&str, Entry)] = &[
     ("sums", sums),
     ("target", target),
     ("unit", unit),
+    ("unit-carry", unit_carry),
     ("unit-exec", unit_exec),
     ("unit-render", unit_render),
     ("url", url_and_location),
@@ -427,6 +428,16 @@ fn unit(bytes: &[u8]) {
     assert!(bytes.ends_with(&kept) || kept == bytes, "its lines are its bytes");
     let reading = Reading::of([&file]);
     assert!(diff::compare(&reading, &reading).is_empty(), "a unit differs in nothing from itself");
+}
+
+/// BASE, OLD and NEW, a record separator between them: the drop-in is its own successor.
+fn unit_carry(bytes: &[u8]) {
+    let mut texts = bytes.split(|b| *b == 0x1e).map(|text| UnitFile::parse(text.to_vec()));
+    let (Some(Ok(base)), Some(Ok(old)), Some(Ok(new))) = (texts.next(), texts.next(), texts.next()) else { return };
+    let sides = |base, old| carry::Sides { base: Some(vec![base]), old, new: vec![&new], ..carry::Sides::default() };
+    let Ok(text) = carry::carry(&sides(&base, vec![&old])) else { return };
+    let Ok(drop_in) = UnitFile::parse(text.clone().into_bytes()) else { panic!("a drop-in that systemd refuses") };
+    assert_eq!(carry::carry(&sides(&new, vec![&new, &drop_in])), Ok(text), "carried again it is the same");
 }
 
 fn unit_exec(bytes: &[u8]) {

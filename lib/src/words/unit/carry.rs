@@ -181,13 +181,15 @@ fn conflict(place: &Place, clash: Clash, [base, old]: [Option<&Slot>; 2]) -> Con
     };
     let kept = why == Why::Kept;
     let said = |slot: Option<&Slot>| slot.map(Slot::shown).filter(|_| kept);
+    // What is not said has its default, where that is known.
+    let default = absent::of(&place.key).filter(|_| part.is_none() && why == Why::Both).map(ToOwned::to_owned);
     Conflict {
         section: place.section.clone(),
         key: place.key.clone(),
         part,
-        base: b.or_else(|| said(base)),
-        old: o.or_else(|| said(old)),
-        new: n,
+        base: b.or_else(|| said(base)).or_else(|| default.clone()),
+        old: o.or_else(|| said(old)).or_else(|| default.clone()),
+        new: n.or(default),
         text,
     }
 }
@@ -209,7 +211,7 @@ fn text(sections: &BTreeMap<(u8, &str), Vec<String>>) -> String {
         if text.is_empty() {
             text.push_str(HEADER);
         }
-        text.push_str(&format!("\n[{section}]\n"));
+        text.extend(["\n[", section, "]\n"]);
         for line in lines {
             text.push_str(line);
             text.push('\n');

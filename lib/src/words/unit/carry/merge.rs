@@ -64,12 +64,11 @@ pub fn merge(base: Option<&Slot>, old: Option<&Slot>, new: Option<&Slot>) -> Res
     let kind = [old, new, base].into_iter().flatten().map(|slot| slot.kind).next().unwrap_or(Kind::Text);
     let shown = |slot: Option<&Slot>| slot.map(Slot::shown);
     let whole = || vec![Clash { base: shown(base), old: shown(old), new: shown(new), ..Clash::default() }];
-    let absent_differs =
-        [base, old, new].iter().any(|slot| slot.is_some()) && [base, old, new].iter().any(Option::is_none);
+    let absent_differs = [base, old, new].iter().any(Option::is_some) && [base, old, new].iter().any(Option::is_none);
     // An absent bounding set holds everything; a yes or no among the words is no element of a list.
     let indivisible = is_single(kind)
         || kind == Kind::Capabilities && absent_differs
-        || [base, old, new].into_iter().flatten().any(|slot| is_switch(slot));
+        || [base, old, new].into_iter().flatten().any(is_switch);
     if indivisible {
         return Err(whole());
     }
