@@ -133,6 +133,12 @@ impl File {
         &self.bytes
     }
 
+    /// The same, when nothing else of it is needed any more.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Its lines in order; together they are [`Self::bytes`].
     #[must_use]
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
