@@ -13,6 +13,7 @@ mod svc_wait;
 mod swapbin;
 mod tuf;
 mod unit_diff;
+mod unit_limits;
 mod unit_render;
 mod upgrade;
 mod verify;

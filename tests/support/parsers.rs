@@ -41,7 +41,8 @@ use upswap::words::release::{AssetName, Channel, Selector, Tag, Tagged};
 use upswap::words::size::Size;
 use upswap::words::sums::Sums;
 use upswap::words::target::{Libc, Target};
-use upswap::words::unit::{carry, diff, exec, file::File as UnitFile, flags, keys, reading::Reading, render};
+use upswap::words::unit::file::{Assignment, File as UnitFile};
+use upswap::words::unit::{carry, diff, exec, flags, keys, reading::Reading, render};
 
 /// Where the bytes for a parser go in.
 pub type Entry = fn(&[u8]);
@@ -83,6 +84,7 @@ pub const PARSERS: &[(&str, Entry)] = &[
     ("target", target),
     ("unit", unit),
     ("unit-carry", unit_carry),
+    ("unit-diff", unit_diff),
     ("unit-exec", unit_exec),
     ("unit-render", unit_render),
     ("url", url_and_location),
@@ -428,6 +430,36 @@ fn unit(bytes: &[u8]) {
     assert!(bytes.ends_with(&kept) || kept == bytes, "its lines are its bytes");
     let reading = Reading::of([&file]);
     assert!(diff::compare(&reading, &reading).is_empty(), "a unit differs in nothing from itself");
+    // A line that ends in a backslash would go on; and the first byte order mark is dropped, wherever it is.
+    let plain: Vec<_> = file.assignments().filter(|assignment| !assignment.value.ends_with('\\')).collect();
+    let written = |text, a: &Assignment| format!("{text}[{}]\n{}={}\n", a.section, a.key, a.value);
+    let again = UnitFile::parse(plain.iter().fold("\u{feff}\n".to_owned(), written).into_bytes()).expect("a unit");
+    let same = |(a, b): (&Assignment, Assignment)| (a.section, a.key, a.value) == (b.section, b.key, b.value);
+    assert!(
+        plain.len() == again.assignments().len() && plain.iter().zip(again.assignments()).all(same),
+        "written, it reads the same"
+    );
+}
+
+/// Two units, with a line `---` between them.
+fn unit_diff(bytes: &[u8]) {
+    const BETWEEN: &[u8] = b"\n---\n";
+    let Some(at) = bytes.windows(BETWEEN.len()).position(|part| part == BETWEEN) else { return };
+    let (Ok(old), Ok(new)) =
+        (UnitFile::parse(bytes[..at].to_vec()), UnitFile::parse(bytes[at + BETWEEN.len()..].to_vec()))
+    else {
+        return;
+    };
+    let (before, after) = (Reading::of([&old]), Reading::of([&new]));
+    let (there, back) = (diff::compare(&before, &after), diff::compare(&after, &before));
+    assert_eq!(there.is_empty(), back.is_empty(), "a difference is one both ways");
+    for change in &there {
+        assert!(change.old.is_some() || change.new.is_some(), "{change:?}");
+        let _ = change.to_string();
+    }
+    // A drop-in that says all of NEW once more resets nothing and takes nothing away.
+    let both = Reading::of([&old, &new]);
+    assert!(after.settings().keys().all(|name| both.settings().contains_key(name)), "a drop-in is heard");
 }
 
 /// BASE, OLD and NEW, a record separator between them: the drop-in is its own successor.

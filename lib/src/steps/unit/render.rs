@@ -136,7 +136,7 @@ pub fn from_template(
     let operand = if file.is_stdin() { file.clone() } else { as_path(file) };
     // What systemd would ignore is said once, of the result.
     let unit = load(host, &operand, &Say::quiet(say.tool()))?;
-    let text = unit.files.first().map(|(_, file)| file.bytes().to_vec()).unwrap_or_default();
+    let text = unit.files.into_iter().next().map(|(_, file)| file.into_bytes()).unwrap_or_default();
     let text =
         String::from_utf8(text).map_err(|_| RenderError::NoUnit { name: name.clone(), reason: "it is not UTF-8" })?;
     let filled = template::fill(&text, values).map_err(|source| RenderError::Fill { name: name.clone(), source })?;

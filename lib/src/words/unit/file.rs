@@ -133,6 +133,12 @@ impl File {
         &self.bytes
     }
 
+    /// The same, when nothing else of it is needed any more.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Its lines in order; together they are [`Self::bytes`].
     #[must_use]
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
@@ -358,6 +364,15 @@ mod tests {
         b"Key=v",
         b"\\\n",
         b"\xc3\xa4",
+        b"\xff",
+        b"\xef\xb7\x90",
+        b"\\\n# c\n",
+        b"; c \\\r\n",
+        b"\t",
+        b"[",
+        b"Key=\n",
+        b"Environment=\"A=b c\" \\\n  'D=%i'\n",
+        b"ExecStart=-/bin/a \\; ; /bin/b\n",
     ];
 
     proptest! {
@@ -368,6 +383,18 @@ mod tests {
                 let back: Vec<u8> = file.lines().flat_map(|l| l.bytes).copied().collect();
                 prop_assert_eq!(back, bytes);
                 prop_assert_eq!(&File::parse(file.bytes().to_vec()).unwrap(), &file);
+                let parts = |part| file.lines().filter(|line| line.part == part).count();
+                prop_assert!(file.assignments().len() <= parts(Part::Assignment));
+                prop_assert!(file.sections().len() <= parts(Part::Section));
+                prop_assert!(file.complaints().len() <= parts(Part::Ignored));
+                for line in file.lines().filter(|line| line.part == Part::Comment) {
+                    prop_assert!(matches!(line.bytes.trim_ascii_start().first(), Some(b'#' | b';')));
+                }
+                for assignment in file.assignments() {
+                    let first = file.lines().nth(assignment.line - 1).unwrap();
+                    prop_assert_eq!(first.part, Part::Assignment);
+                    prop_assert!(!assignment.key.is_empty() && assignment.key == assignment.key.trim_matches(BLANKS));
+                }
             }
         }
 
