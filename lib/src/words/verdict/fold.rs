@@ -172,6 +172,12 @@ impl Fold {
         self.seen.as_ref()
     }
 
+    /// Whether the run in `state` was begun by COMMAND.
+    #[must_use]
+    pub fn is_new_run(&self, state: &State) -> bool {
+        self.before().is_some_and(|before| !state.same_run(before))
+    }
+
     /// What should be found out about `state`, read at `from`.
     #[must_use]
     pub fn wants(&self, from: Duration, state: &State) -> Wants {
@@ -283,6 +289,10 @@ impl Fold {
         let state = &o.state;
         let before = self.before();
         let ran = state.main_started != 0 && before.is_none_or(|before| before.main_started != state.main_started);
+        if let (Some(_), Some(job)) = (&self.held, state.job) {
+            let text = format!("something else restarts the unit (it is down, and job {job} is queued)");
+            return Reading::Broken(Name::Restarted, text);
+        }
         let (name, text) = down(state, ran || self.held.is_some());
         if name == Name::ConditionFailed {
             return Reading::Broken(name, text);

@@ -46,7 +46,8 @@ pub struct State {
     pub restarts: u64,
     /// `StartLimitBurst=`: how many starts systemd allows; 0 when there is no limit.
     pub start_limit: u64,
-    /// `ExecMainCode=`: how the main process ended, as wait(2) has it: 1 exited, 2 killed, 3 dumped, 0 not at all.
+    /// `ExecMainCode=`: how the main process ended, as wait(2) has it: 1 exited, 2 killed, 3 dumped, 0 not at all. For
+    /// `Type=forking` without a main process, how the command of `ExecStart=` ended.
     pub main_code: i32,
     /// `ExecMainStatus=`: its exit status or signal.
     pub main_status: i32,
@@ -112,6 +113,12 @@ impl State {
         let path = |key: &str| Some(PathBuf::from(text(key))).filter(|path| !path.as_os_str().is_empty());
         // `no` also stands there before anything was ever checked; then the timestamp is 0.
         let failed = |result: &str, time: &str| text(result) == "no" && number(time) != 0;
+        let code = |key: &str| text(key).parse::<i32>().unwrap_or(0);
+        let (main_code, main_status) = match (code("ExecMainCode"), text("Type")) {
+            // What ExecStart= runs then is no main process: it starts one, and may fail before.
+            (0, "forking") => exec_end(text("ExecStart")).unwrap_or((0, 0)),
+            (main_code, _) => (main_code, code("ExecMainStatus")),
+        };
         Self {
             load: text("LoadState").to_owned(),
             active: match text("ActiveState") {
@@ -131,8 +138,8 @@ impl State {
             invocation: Some(text("InvocationID").to_owned()).filter(|id| !id.is_empty()),
             restarts: number("NRestarts"),
             start_limit: number("StartLimitBurst"),
-            main_code: text("ExecMainCode").parse().unwrap_or(0),
-            main_status: text("ExecMainStatus").parse().unwrap_or(0),
+            main_code,
+            main_status,
             main_started: number("ExecMainStartTimestampMonotonic"),
             cgroup: text("ControlGroup").to_owned(),
             need_reload: text("NeedDaemonReload") == "yes",
@@ -166,6 +173,20 @@ fn exec_path(shown: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path)).filter(|path| path.is_absolute())
 }
 
+/// How the command in a shown `ExecStart=` ended, as [`State::main_code`] and [`State::main_status`] have it; `None` when it did not.
+fn exec_end(shown: &str) -> Option<(i32, i32)> {
+    let (_, end) = shown.rsplit_once(" ; code=")?;
+    let (code, status) = end.split_once(" ; status=")?;
+    let code = match code {
+        "exited" => 1,
+        "killed" => 2,
+        "dumped" => 3,
+        _ => return None,
+    };
+    let number = status.split(['/', ' ']).next()?.parse().ok()?;
+    Some((code, number))
+}
+
 /// The `KEY=value` lines that `systemctl show` prints.
 #[must_use]
 pub fn properties(text: &str) -> BTreeMap<String, String> {
@@ -184,6 +205,19 @@ mod tests {
         for bad in ["", "{ path= ; argv[]= ; }", "/usr/bin/x", "{ path=x ; argv[]=x ; }"] {
             assert_eq!(exec_path(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_forking_start_is_read_from_exec_start() {
+        let of = |kind: &str, end: &str| {
+            let shown = format!("ExecStart={{ path=/x ; argv[]=/x ; code=exited ; pid=7 ; {end} }}");
+            let state = State::new(&properties(&format!("Type={kind}\nExecMainCode=0\n{shown}\n")));
+            (state.main_code, state.main_status)
+        };
+        assert_eq!(of("forking", "code=exited ; status=3"), (1, 3));
+        assert_eq!(of("forking", "code=killed ; status=11/SEGV"), (2, 11));
+        assert_eq!(of("forking", "code=(null) ; status=0/0"), (0, 0));
+        assert_eq!(of("simple", "code=exited ; status=3"), (0, 0));
     }
 
     #[test]
