@@ -105,7 +105,9 @@ fn healthy() -> Vec<Case> {
         case("notify-reload", notify("notify-reload"), "healthy", "").since(253),
         case("forking", "Type=forking|PIDFile=/run/m-forking.pid|ExecStart=/opt/m/sh -c '(while :; do sleep 1; done) & echo $! >/run/m-forking.pid'", "healthy", ""),
         case("forking-guessed", "Type=forking|ExecStart=/opt/m/sh -c '(while :; do sleep 1; done) & exit 0'", "healthy", ""),
-        case("dbus", "Type=dbus|BusName=org.freedesktop.hostname1|ExecStart=/opt/m/hostnamed", "healthy", ""),
+        case("dbus", "Type=dbus|BusName=org.freedesktop.hostname1|ExecStart=/opt/m/hostnamed", "healthy", "")
+            // Debian's own unit for that name.
+            .beside(&[("systemd-hostnamed.service", "")]),
         case("oneshot-remains", "Type=oneshot|RemainAfterExit=yes|ExecStart=/opt/m/sh -c 'exit 0'", "healthy", ""),
         case("oneshot", "Type=oneshot|ExecStart=/opt/m/sh -c 'exit 0'", "healthy", "done"),
         case("slow-start", "ExecStartPre=/bin/sleep 1|ExecStart=/opt/m/sleep infinity", "healthy", ""),
@@ -299,7 +301,7 @@ fn script(cases: &[&Case], waiter: &str) -> String {
         }
         for (name, text) in files {
             let _ = match text.as_str() {
-                "" => writeln!(script, "ln -s /dev/null /run/systemd/system/{name}"),
+                "" => writeln!(script, "ln -sf /dev/null /run/systemd/system/{name}"),
                 text => write!(script, "cat >/run/systemd/system/{name} <<'END'\n{text}END\n"),
             };
         }
@@ -382,15 +384,133 @@ fn rounds() -> usize {
     std::env::var("UPSWAP_SOAK").ok().and_then(|n| n.parse().ok()).map_or(3, |n: usize| n.min(20))
 }
 
+/// The states that this systemd has.
+fn states(host: &Env) -> Vec<Case> {
+    let version = version(host);
+    healthy().into_iter().chain(unhealthy()).filter(|case| case.since <= version).collect()
+}
+
 #[test]
 fn each_state_has_its_verdict() {
     let host = host();
-    let version = version(&host);
-    let all: Vec<Case> = healthy().into_iter().chain(unhealthy()).filter(|case| case.since <= version).collect();
+    let all = states(&host);
     let cases: Vec<&Case> = all.iter().collect();
     let mut wrong = Vec::new();
     for round in 1..=rounds() {
         wrong.extend(sweep(&host, &cases, SVC_WAIT).into_iter().map(|line| format!("round {round}: {line}")));
     }
-    assert!(wrong.is_empty(), "systemd {version}, {} states:\n{}", cases.len(), wrong.join("\n"));
+    assert!(cases.len() >= 24, "{} states", cases.len());
+    assert!(wrong.is_empty(), "systemd {}, {} states:\n{}", version(&host), cases.len(), wrong.join("\n"));
+}
+
+/// systemctl has a way to systemd of its own, for root.
+#[test]
+fn without_dbus_daemon_each_verdict_is_the_same() {
+    let host = host();
+    host.run("systemctl stop dbus.socket dbus.service; ! busctl --quiet status 2>/dev/null").success();
+    let all = states(&host);
+    let chosen =
+        ["simple", "notify", "forking", "oneshot", "exit-at-once", "exit-after-3s", "old-process-runs", "masked"];
+    let cases: Vec<&Case> = all.iter().filter(|case| chosen.contains(&case.name)).collect();
+    assert_eq!(cases.len(), chosen.len());
+    let wrong = sweep(&host, &cases, SVC_WAIT);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The loop that svc-wait replaces calls these healthy: were the matrix blind to that, it would prove nothing.
+#[test]
+fn polling_for_active_would_be_found_out() {
+    let host = host();
+    let all = unhealthy();
+    let fooled = [
+        "exit-after-3s",
+        "exit-after-3s-restarts",
+        "old-process-runs",
+        "old-process-left",
+        "stale-unit",
+        "wrapper-wrong",
+        "probe-refused",
+        "killed-meanwhile",
+    ];
+    let told = ["exit-at-once", "condition", "not-found", "no-user"];
+    let cases: Vec<&Case> =
+        all.iter().filter(|case| fooled.contains(&case.name) || told.contains(&case.name)).collect();
+    let wrong = sweep(&host, &cases, POLLING);
+    let takes_for_healthy =
+        |name: &str| wrong.iter().any(|line| line.starts_with(&format!("{name}: healthy and exit status '0'")));
+    for name in fooled {
+        assert!(takes_for_healthy(name), "{name} in\n{}", wrong.join("\n"));
+    }
+    for name in told {
+        assert!(!takes_for_healthy(name), "{name} in\n{}", wrong.join("\n"));
+    }
+}
+
+/// What was healthy and ends as soon as COMMAND has restarted it.
+const GOOD_THEN_BAD: &str =
+    "ExecStart=/opt/m/sh -c 'if ! test -e /run/m-good; then exit 3; fi; while :; do sleep 1; done'";
+
+/// All that systemd says is told half a second late, as it was when it was asked.
+fn delay_systemctl(host: &Env) {
+    host.run(
+        "mv /usr/bin/systemctl /usr/bin/systemctl.real
+        cat >/usr/bin/systemctl <<'END'
+#!/bin/sh
+case \" $* \" in
+*' show '*) said=$(systemctl.real \"$@\"; echo x) && sleep 0.5; printf %s \"${said%x}\" ;;
+*) exec systemctl.real \"$@\" ;;
+esac
+END
+        chmod +x /usr/bin/systemctl",
+    )
+    .success();
+}
+
+/// What says so of the state before, however late it comes, is judged as nothing.
+fn late_cases() -> Vec<Case> {
+    let setup = "touch /run/m-good; systemctl start $U; rm /run/m-good";
+    vec![
+        case("late", GOOD_THEN_BAD, "crashed", "exit status 3").setup(setup).flags("--timeout 60s --stable 0"),
+        case("late-no-block", GOOD_THEN_BAD, "crashed", "exit status 3")
+            .setup(setup)
+            .command("systemctl restart --no-block $U")
+            .flags("--timeout 60s --stable 0"),
+        case("late-but-good", SLEEPS, "healthy", "").setup("systemctl start $U").flags("--timeout 60s --stable 0"),
+    ]
+}
+
+#[test]
+fn no_state_from_before_commands_end_is_judged() {
+    let host = host();
+    delay_systemctl(&host);
+    // One after the other: the touched file is the same.
+    for case in late_cases() {
+        let wrong = sweep(&host, &[&case], SVC_WAIT);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+/// A watcher that asks while COMMAND still runs, and takes the answer when it comes.
+#[test]
+fn judging_an_answer_to_an_earlier_question_would_be_found_out() {
+    let host = host();
+    delay_systemctl(&host);
+    host.run(
+        "cat >/usr/local/bin/early <<'END'
+#!/bin/sh
+while test $1 != --; do shift; done
+shift
+systemctl show --property=ActiveState --value $U >/run/m-early & asked=$!
+sleep 0.2
+\"$@\"
+wait $asked
+! grep -qx active /run/m-early || { echo '{\"name\":\"healthy\",\"text\":\"\"}'; exit 0; }
+exit 1
+END
+        chmod +x /usr/local/bin/early",
+    )
+    .success();
+    let cases = late_cases();
+    let wrong = sweep(&host, &[&cases[0]], "early");
+    assert!(wrong.iter().any(|line| line.starts_with("late: healthy and exit status '0'")), "{}", wrong.join("\n"));
 }
