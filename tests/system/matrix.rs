@@ -119,7 +119,7 @@ fn healthy() -> Vec<Case> {
             .beside(&[("m-t@.service", "[Service]\nExecStart=/opt/m/sleep infinity\n")])
             .setup("U=m-t@a.b.service"),
         case("reloaded-meanwhile", "ExecStart=/opt/m/sleep infinity|ExecReload=/bin/sleep 0.5", "healthy", "")
-            .meanwhile("until systemctl reload $U; do sleep 0.05; done")
+            .meanwhile("held; systemctl reload $U")
             .flags("--timeout 60s --stable 2s"),
         case("old-failure", "ExecStart=/opt/m/sh -c 'if ! test -e /run/m-good; then exit 3; fi; while :; do sleep 1; done'", "healthy", "")
             .setup("! systemctl start $U; while ! systemctl is-failed --quiet $U; do sleep 0.05; done; touch /run/m-good"),
@@ -190,7 +190,7 @@ fn unhealthy() -> Vec<Case> {
         case("start-post", "ExecStartPost=/bin/false|ExecStart=/opt/m/sleep infinity", "start-failed", "ExecStartPost="),
         case("start-post-orderly", "ExecStartPost=/bin/sh -c 'sleep 0.3; exit 4'|ExecStart=/opt/m/sh -c 'trap \"exit 0\" TERM; while :; do sleep 0.1; done'", "start-failed", "ExecStartPost="),
         case("not-ready-in-time", "Type=notify|TimeoutStartSec=1s|ExecStart=/opt/m/sleep infinity", "never-ready", "TimeoutStartSec="),
-        case("hangs-in-activating", NEVER_READY, "never-ready", "still starting").command("systemctl restart --no-block $U").flags("--timeout 3s"),
+        case("hangs-in-activating", NEVER_READY, "never-ready", "still starting").command("systemctl restart --no-block $U").flags("--timeout 5s"),
         case("bus-name-not-taken", "Type=dbus|BusName=org.upswap.Never|TimeoutStartSec=1s|ExecStart=/opt/m/sleep infinity", "never-ready", ""),
         case("ends-before-ready", "Type=notify|NotifyAccess=all|ExecStart=/opt/m/sh -c 'sleep 0.1; exit 0'", "protocol", "ready"),
         case("fails-before-ready", "Type=notify|NotifyAccess=all|ExecStart=/opt/m/sh -c 'sleep 0.1; exit 3'", "crashed", "exit status 3"),
@@ -200,7 +200,7 @@ fn unhealthy() -> Vec<Case> {
         case("forking-fails", "Type=forking|ExecStart=/opt/m/sh -c 'exit 3'", "crashed", "exit status 3"),
         case("old-process-left", "Type=exec|KillMode=process|ExecStart=/opt/m/own/old-process-left -c '/opt/m/own/old-process-left -c \"while :; do sleep 1; done\" & while :; do sleep 1; done'", "old-process", "still runs the replaced")
             .setup("program=sh own; systemctl start $U; sleep 0.2; program=sh own")
-            .flags("--timeout 3s"),
+            .flags("--timeout 5s"),
         case("old-process-runs", "Type=exec|ExecStart=/opt/m/own/old-process-runs infinity", "wrong-binary", "runs the old, replaced").setup(SWAPPED).command("true"),
         case("old-process-as-it-is", "Type=exec|ExecStart=/opt/m/own/old-process-as-it-is infinity", "wrong-binary", "runs the old, replaced").setup(SWAPPED).command(""),
         case("old-process-in-other-root", "Type=exec|RootDirectory=/opt/m/root|ExecStart=/old infinity", "wrong-binary", "runs the old, replaced")
@@ -208,22 +208,22 @@ fn unhealthy() -> Vec<Case> {
             .command("true"),
         case("old-process-left-in-other-root", "Type=exec|KillMode=process|RootDirectory=/opt/m/root|ExecStart=/left -c '/left -c \"while :; do /sleep 1; done\" & while :; do /sleep 1; done'", "old-process", "still runs the replaced")
             .setup("cp /bin/dash /opt/m/root/left; systemctl start $U; sleep 0.2; cp /bin/dash /opt/m/root/.left; mv /opt/m/root/.left /opt/m/root/left")
-            .flags("--timeout 3s"),
+            .flags("--timeout 5s"),
         case("script", "ExecStart=/opt/m/wrapper", "not-provable", "is a script").command("touch /run/m-script-ran"),
         case("wrapper-shell", "ExecStart=/opt/m/sh -c 'exec /opt/m/sleep infinity'", "not-provable", "--exe"),
-        case("wrapper-wrong", "ExecStart=/opt/m/wrapper", "wrong-binary", "not /opt/m/sh").flags("--timeout 3s --exe /opt/m/sh"),
+        case("wrapper-wrong", "ExecStart=/opt/m/wrapper", "wrong-binary", "not /opt/m/sh").flags("--timeout 5s --exe /opt/m/sh"),
         case("stop-times-out", "TimeoutStopSec=500ms|SendSIGKILL=no|ExecStart=/opt/m/sh -c 'trap : TERM; while :; do sleep 1; done'", "stop-timed-out", "")
             .setup("systemctl start $U; sleep 0.2")
             .command("systemctl stop $U"),
         case("old-one-does-not-stop", "TimeoutStopSec=500ms|SendSIGKILL=no|ExecStart=/opt/m/sh -c 'trap : TERM; while :; do sleep 1; done'", "resources", "SendSIGKILL=no")
             .setup("systemctl start $U; sleep 0.2"),
-        case("killed-meanwhile", "Restart=always|ExecStart=/opt/m/sleep infinity", "crashed", "").meanwhile("sleep 1; kill -KILL $(shown MainPID)").flags("--timeout 60s --stable 60s"),
-        case("restarted-meanwhile", SLEEPS, "restarted", "").meanwhile("sleep 1; systemctl restart $U").flags("--timeout 60s --stable 60s"),
-        case("stopped-meanwhile", SLEEPS, "stopped", "").meanwhile("sleep 1; systemctl stop $U").flags("--timeout 60s --stable 60s"),
+        case("killed-meanwhile", "Restart=always|ExecStart=/opt/m/sleep infinity", "crashed", "").meanwhile("held; kill -KILL $(shown MainPID)").flags("--timeout 60s --stable 60s"),
+        case("restarted-meanwhile", SLEEPS, "restarted", "").meanwhile("held; systemctl restart $U").flags("--timeout 60s --stable 60s"),
+        case("stopped-meanwhile", SLEEPS, "stopped", "").meanwhile("held; systemctl stop $U").flags("--timeout 60s --stable 60s"),
         case("stopped", SLEEPS, "inactive", "").command("systemctl stop $U"),
-        case("probe-refused", SLEEPS, "probe-failed", "127.0.0.1:1").flags("--timeout 3s --tcp 127.0.0.1:1"),
-        case("probe-fails-later", SLEEPS, "probe-failed", "").meanwhile("rm -f /run/m-lives; sleep 1; touch /run/m-ill").flags("--timeout 60s --stable 60s --exec '! test -e /run/m-ill'").setup("rm -f /run/m-ill"),
-        case("probe-hangs", SLEEPS, "hang", "").flags("--timeout 3s --exec 'sleep 60'"),
+        case("probe-refused", SLEEPS, "probe-failed", "127.0.0.1:1").flags("--timeout 5s --tcp 127.0.0.1:1"),
+        case("probe-fails-later", SLEEPS, "probe-failed", "").meanwhile("held; touch /run/m-ill").flags("--timeout 60s --stable 60s --exec '! test -e /run/m-ill'").setup("rm -f /run/m-ill"),
+        case("probe-hangs", SLEEPS, "hang", "").flags("--timeout 5s --exec 'sleep 60'"),
         case("dependency", "ExecStart=/opt/m/sleep infinity|[Unit]|Requires=m-bad.service|After=m-bad.service", "job-failed", "COMMAND")
             .beside(&[("m-bad.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n")]),
         case("command-fails", SLEEPS, "job-failed", "exit status: 7").command("systemctl restart $U; exit 7"),
@@ -235,10 +235,12 @@ fn unhealthy() -> Vec<Case> {
 
 /// The words of the cases' scripts, and the programs of their units.
 const WORDS: &str = "
+# Waits until svc-wait has found the unit healthy for the first time.
+held() { until grep -qs 'must now stay so' cases/$name.err; do sleep 0.05; done; }
 shown() { systemctl show --property=$1 --value $U; }
 # The unit's own program, installed anew.
 own() {
-    mkdir -p /opt/m/own; name=${U#m-}; name=${name%.service}
+    mkdir -p /opt/m/own
     cp /opt/m/${program:-sleep} /opt/m/own/.$name; mv /opt/m/own/.$name /opt/m/own/$name
 }
 ";
@@ -262,7 +264,7 @@ mkdir -p /opt/m/root/proc /opt/m/root/sys /opt/m/root/dev /opt/m/root/run /opt/m
 const AT_ONCE: u32 = 12;
 
 /// The programs that are asked for the verdict: svc-wait, and the loop that it replaces.
-const SVC_WAIT: &str = "svc-wait $U --json";
+const SVC_WAIT: &str = "svc-wait $U --json -v";
 const POLLING: &str = "polling";
 
 fn host() -> Env {
@@ -276,6 +278,7 @@ fn host() -> Env {
 while test $1 != --; do shift; done
 shift
 test $# = 0 || \"$@\" || exit 1
+echo 'it must now stay so' >&2
 for second in 1 2 3 4 5; do
     sleep 1
     ! systemctl is-active --quiet $U || { echo '{\"name\":\"healthy\",\"text\":\"\"}'; exit 0; }
@@ -311,6 +314,7 @@ fn script(cases: &[&Case], waiter: &str) -> String {
             "cat >cases/{name} <<'END'
 . /run/m/words
 export U={unit}
+name={name}
 {setup}
 command='{command_text}'
 flags() {{ {waiter} {flags} -- {command}; }}

@@ -164,6 +164,9 @@ fn judge(
             }
             Err(last @ SystemdError::Tool { source: ToolError::Missing { .. }, .. }) => return Err(last.into()),
             Err(last) if begun.elapsed() >= fold.deadline() => {
+                if let Some(judged) = fold.unanswered(begun.elapsed()) {
+                    break judged;
+                }
                 return Err(WaitError::Unjudged { unit: unit.to_owned(), waited: shown(begun.elapsed()), last });
             }
             Err(last) => say.detail(format_args!("{unit}: {last}; asking again")),

@@ -53,6 +53,8 @@ pub struct State {
     pub main_status: i32,
     /// `ExecMainStartTimestampMonotonic=` in microseconds; 0 when it never started.
     pub main_started: u64,
+    /// `ActiveEnterTimestampMonotonic=` in microseconds: when it was last up; 0 when it never was.
+    pub last_up: u64,
     /// `ControlGroup=`; empty when it has none.
     pub cgroup: String,
     /// `NeedDaemonReload=`: the unit file on disk is not the one that is loaded.
@@ -88,6 +90,7 @@ pub const PROPERTIES: &[&str] = &[
     "ExecMainCode",
     "ExecMainStatus",
     "ExecMainStartTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
     "ControlGroup",
     "NeedDaemonReload",
     "ConditionResult",
@@ -141,6 +144,7 @@ impl State {
             main_code,
             main_status,
             main_started: number("ExecMainStartTimestampMonotonic"),
+            last_up: number("ActiveEnterTimestampMonotonic"),
             cgroup: text("ControlGroup").to_owned(),
             need_reload: text("NeedDaemonReload") == "yes",
             condition_failed: failed("ConditionResult", "ConditionTimestampMonotonic"),
@@ -158,6 +162,12 @@ impl State {
     #[must_use]
     pub fn between_tries(&self) -> bool {
         self.sub.contains("auto-restart")
+    }
+
+    /// True when the last run of the main process was up, by what its `Type=` calls up.
+    #[must_use]
+    pub fn was_up(&self) -> bool {
+        self.last_up != 0 && self.last_up >= self.main_started
     }
 
     /// True when this is the same run of the unit as `other`: nothing was started in between.

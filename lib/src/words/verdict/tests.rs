@@ -326,3 +326,40 @@ fn without_command_an_inactive_unit_may_still_be_started_and_a_failed_one_is_jud
     assert_eq!(Play::after(Deed::Nothing).name(0.0, recorded!("start-limit")), Name::StartLimit);
     assert_eq!(Play::after(Deed::Nothing).name(15.0, recorded!("dependency")), Name::Inactive);
 }
+
+#[test]
+fn a_start_that_only_a_silent_systemd_could_end_is_judged_by_what_was_seen() {
+    let mut starting = play();
+    assert_eq!(starting.fold.unanswered(Duration::from_secs(15)), None);
+    assert_eq!(starting.see(0.0, recorded!("activating")), None);
+    let (name, text) = starting.fold.unanswered(Duration::from_secs(15)).unwrap();
+    assert!(name == Name::NeverReady && text.ends_with("systemd does not answer, after 15.0 s"), "{text}");
+    // Healthy at first, and nobody saw the rest.
+    let mut held = play();
+    assert_eq!(held.see(0.0, up()), None);
+    assert_eq!(held.fold.unanswered(Duration::from_secs(30)), None);
+}
+
+#[test]
+fn a_timeout_after_it_was_up_is_not_one_of_its_start() {
+    let late = recorded!("start-timeout");
+    let was_up = State { last_up: late.main_started + 1, ..late.clone() };
+    let up_in_the_run_before = State { last_up: late.main_started - 1, ..late };
+    assert_eq!(at_once(was_up).0, Name::Timeout);
+    assert_eq!(at_once(up_in_the_run_before).0, Name::NeverReady);
+}
+
+#[test]
+fn a_command_that_fails_around_the_main_process_is_not_its_crash() {
+    // ExecStartPost= failed, and the main process ended in order when it was told to.
+    let orderly = State { main_code: 1, main_status: 0, ..recorded!("exit3") };
+    assert_eq!(at_once(orderly).0, Name::StartFailed);
+}
+
+#[test]
+fn a_unit_that_is_down_in_the_hold_down_with_a_job_queued_is_restarted_by_others() {
+    let mut play = play();
+    assert_eq!(play.see(0.0, up()), None);
+    let between = State { job: Some(9), main_code: 2, main_status: 15, ..recorded!("clean-exit") };
+    assert_eq!(play.name(3.0, between), Name::Restarted);
+}
