@@ -1,4 +1,4 @@
-//! The fold on recorded states (systemd 252, `tests/fixtures/show`) and on sequences made from them.
+//! The fold on recorded states (systemd 252, `tests/fixtures/show`; 257 in a folder of its own) and on sequences made from them.
 
 use std::time::Duration;
 
@@ -362,4 +362,43 @@ fn a_unit_that_is_down_in_the_hold_down_with_a_job_queued_is_restarted_by_others
     assert_eq!(play.see(0.0, up()), None);
     let between = State { job: Some(9), main_code: 2, main_status: 15, ..recorded!("clean-exit") };
     assert_eq!(play.name(3.0, between), Name::Restarted);
+}
+
+#[test]
+fn what_systemd_257_shows_has_the_same_names() {
+    for (state, name, evidence) in [
+        (recorded!("257/exit3"), Name::Crashed, "exit status 3"),
+        (recorded!("257/segv"), Name::Crashed, "signal 11/SEGV"),
+        (recorded!("257/auto-restart"), Name::Crashed, "exit status 3"),
+        (recorded!("257/start-limit"), Name::StartLimit, "reset-failed"),
+        (recorded!("257/no-executable"), Name::ExecFailed, "exit status 203/EXEC"),
+        (recorded!("257/no-user"), Name::ExecFailed, "exit status 217/USER"),
+        (recorded!("257/clean-exit"), Name::Exited, "exit status 0"),
+        (recorded!("257/condition"), Name::ConditionFailed, "condition"),
+        (recorded!("257/assertion"), Name::ConditionFailed, "assertion"),
+        (recorded!("257/start-timeout"), Name::NeverReady, "TimeoutStartSec"),
+        (recorded!("257/runs-too-long"), Name::Timeout, "RuntimeMaxSec"),
+        (recorded!("257/protocol"), Name::Protocol, "ready"),
+        (recorded!("257/environment-file"), Name::Resources, "EnvironmentFile"),
+        (recorded!("257/start-pre"), Name::StartFailed, "ExecStartPre"),
+        (recorded!("257/start-post"), Name::StartFailed, "ExecStartPost"),
+        (recorded!("257/forking-fails"), Name::Crashed, "exit status 3"),
+        (recorded!("257/watchdog"), Name::Watchdog, "WatchdogSec"),
+        (recorded!("257/oneshot"), Name::Healthy, "done"),
+    ] {
+        let (got, text) = at_once(state);
+        assert_eq!(got, name, "{text}");
+        assert!(text.contains(evidence) && !text.contains('\n'), "{name}: {text}");
+    }
+    // Starting, then up; a reload with notify in the hold-down; nobody has a wrong name for what is still on its way.
+    for on_its_way in [recorded!("257/activating"), recorded!("257/reload")] {
+        let mut play = play();
+        assert_eq!(play.see(0.0, on_its_way.clone()), None);
+        assert_eq!(play.name(15.0, on_its_way), Name::NeverReady);
+    }
+    for up in [recorded!("257/healthy"), recorded!("257/remain-after-exit")] {
+        let mut play = play();
+        assert_eq!(play.see(0.0, up.clone()), None);
+        assert_eq!(play.name(10.1, up), Name::Healthy);
+    }
 }
