@@ -421,6 +421,38 @@ fn without_dbus_daemon_each_verdict_is_the_same() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_user_s_own_units_are_judged_by_the_same_proof() {
+    let host = host();
+    // The image has no pam_systemd to say where the folder is.
+    host.run(
+        "useradd --create-home --uid 1000 user
+        mkdir /etc/systemd/system/user@.service.d
+        printf '[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\n' >/etc/systemd/system/user@.service.d/test.conf
+        systemctl daemon-reload
+        systemctl start user@1000
+        printf '#!/bin/sh\nexec setpriv --reuid=1000 --regid=1000 --clear-groups env -C /home/user HOME=/home/user XDG_RUNTIME_DIR=/run/user/1000 \"$@\"\n' >/opt/m/as-user
+        chmod +x /opt/m/as-user
+        /opt/m/as-user sh -ec 'mkdir -p .config/systemd/user; cp /bin/sleep app
+            printf \"[Service]\nExecStart=%%h/app infinity\n\" >.config/systemd/user/app.service
+            printf \"[Service]\nExecStart=/opt/m/sh -c \\\"exit 3\\\"\n\" >.config/systemd/user/bad.service
+            systemctl --user daemon-reload'",
+    )
+    .success();
+    let judged =
+        |arguments: &str| host.run(&format!("/opt/m/as-user svc-wait --user --timeout 60s --stable 300ms {arguments}"));
+    judged("app -- systemctl --user restart app").success();
+    let bad = judged("bad -- systemctl --user restart bad").code(1);
+    assert!(bad.stderr().contains("bad.service: crashed: exit status 3"), "{bad:?}");
+    host.run("/opt/m/as-user sh -ec 'cp app new; mv new app'").success();
+    let old = judged("app").code(1);
+    assert!(old.stderr().contains("wrong-binary"), "{old:?}");
+    // The system has no such unit, and a guard's way back is the system's.
+    let none = host.run("/opt/m/as-user svc-wait --user --system app").code(1);
+    assert!(none.stderr().contains("not-found"), "{none:?}");
+    host.run("UPSWAP_NAME=app svc-wait --user app").code(2);
+}
+
 /// The loop that svc-wait replaces calls these healthy: were the matrix blind to that, it would prove nothing.
 #[test]
 fn polling_for_active_would_be_found_out() {
