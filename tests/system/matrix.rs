@@ -493,7 +493,7 @@ fn delay_systemctl(host: &Env) {
         cat >/usr/bin/systemctl <<'END'
 #!/bin/sh
 case \" $* \" in
-*' show '*) said=$(systemctl.real \"$@\"; echo x) && sleep 0.5; printf %s \"${said%x}\" ;;
+*' show '*) said=$(systemctl.real \"$@\"; echo x); touch /run/m-asked; sleep 0.5; printf %s \"${said%x}\" ;;
 *) exec systemctl.real \"$@\" ;;
 esac
 END
@@ -536,8 +536,9 @@ fn judging_an_answer_to_an_earlier_question_would_be_found_out() {
 #!/bin/sh
 while test $1 != --; do shift; done
 shift
+rm -f /run/m-asked
 systemctl show --property=ActiveState --value $U >/run/m-early & asked=$!
-sleep 0.2
+until test -e /run/m-asked; do sleep 0.01; done
 \"$@\"
 wait $asked
 ! grep -qx active /run/m-early || { echo '{\"name\":\"healthy\",\"text\":\"\"}'; exit 0; }
