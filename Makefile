@@ -89,7 +89,6 @@ soak: rust ## Swap 10,000 times under load, and judge each state of a unit 20 ti
 	@scripts/deps build test
 	@UPSWAP_SOAK=10000 $(CARGO) test --locked --test crash soak -- --nocapture
 	@UPSWAP_SOAK=20 $(CARGO) test --locked --test system matrix::each_state
-	@UPSWAP_SUITE=trixie UPSWAP_SOAK=20 $(CARGO) test --locked --test system matrix::each_state
 
 fuzz: rust ## Fuzz every parser for 10 minutes each (UPSWAP_FUZZ=SECONDS)
 	@scripts/deps build fuzz
