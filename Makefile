@@ -85,9 +85,10 @@ crash: rust ## Run the crash tests in full: every call, every fault, 1,000 torn 
 	@UPSWAP_SWEEP=full $(CARGO) test --locked --test cli -- verify::hostile verify::signatures
 	@UPSWAP_SWEEP=full $(CARGO) test --locked --test system -- --nocapture chain_kill reboot
 
-soak: rust ## Swap 10,000 times under load
+soak: rust ## Swap 10,000 times under load, and judge each state of a unit 20 times
 	@scripts/deps build test
 	@UPSWAP_SOAK=10000 $(CARGO) test --locked --test crash soak -- --nocapture
+	@UPSWAP_SOAK=20 $(CARGO) test --locked --test system matrix::each_state
 
 fuzz: rust ## Fuzz every parser for 10 minutes each (UPSWAP_FUZZ=SECONDS)
 	@scripts/deps build fuzz

@@ -216,8 +216,15 @@ wait_for() {
     svc-wait $loudness "$unit" ${TIMEOUT:+--timeout "$TIMEOUT"} ${STABLE:+--stable "$STABLE"} $PROBES "$@"
 }
 
+# forget_starts UNIT: the starts so far must not use up StartLimitBurst= for the one that is to come. Says nothing of a unit
+# that is not loaded, which has none.
+forget_starts() {
+    systemctl reset-failed "$1" 2>/dev/null || :
+}
+
 # restart_as_it_is UNIT: a restart that no swap in this trial is the reason for, so that the guard has nothing to take back.
 restart_as_it_is() {
+    forget_starts "$1"
     before=$(state_of "$1")
     code=0
     wait_for "$1" -- systemctl ${quiet:+-q} restart "$1" || code=$?

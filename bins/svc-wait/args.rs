@@ -66,6 +66,12 @@ pub struct Args {
     /// Executable that the main process must run instead of the file in ExecStart=, or 'any'
     #[arg(long, value_name = "PATH")]
     pub exe: Option<PathBuf>,
+    /// UNIT is one of the calling user's service manager
+    #[arg(long, overrides_with = "system")]
+    pub user: bool,
+    /// UNIT is one of the system's service manager; the default
+    #[arg(long, overrides_with = "user")]
+    pub system: bool,
     /// What to run first: its failure is never healthy, its standard output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

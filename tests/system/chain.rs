@@ -274,3 +274,24 @@ fn a_profile_is_a_file_of_the_current_folder_and_never_one_of_path() {
     output.success();
     host.run("test ! -e /tmp/harm").success();
 }
+
+#[test]
+fn a_start_limit_of_one_stops_no_upgrade_and_no_way_back() {
+    let host = host_that_runs("v1.0.0");
+    host.run(
+        "printf '[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n' >/etc/systemd/system/runed.service.d/limit.conf
+        systemctl daemon-reload; systemctl restart runed
+        # What nobody clears the way for is refused.
+        if systemctl restart runed; then exit 9; fi
+        systemctl reset-failed runed; systemctl start runed",
+    )
+    .success();
+    host.run("upswap upgrade runed --version v2.0.0").success();
+    assert_eq!(version_served(&host), "v2.0.0");
+    for bad in ["v4.0.0", "v3.0.0"] {
+        host.run(&format!("upswap upgrade runed --version {bad}")).code(5);
+        assert_eq!(version_served(&host), "v2.0.0");
+    }
+    host.run("rollback runed --to 1").success();
+    assert_eq!(version_served(&host), "v1.0.0");
+}

@@ -34,6 +34,14 @@ impl Env {
         Self::boot_with(&[CAPABILITIES])
     }
 
+    /// Boots a host of this Debian release, whatever the others are of.
+    #[track_caller]
+    #[allow(dead_code)] // The demo has one host.
+    pub fn boot_suite(suite: &str) -> Self {
+        image();
+        Self::boot_image(&material::image_script("build", &[suite]), &[CAPABILITIES], &["/sbin/init"])
+    }
+
     /// Boots a host that has `folders` on a disk of their own, a block device with a file system, which is mounted at `/disk` too.
     /// Mounted by the host itself, so that the kernel lets go of it when the host is off.
     #[track_caller]
@@ -65,6 +73,11 @@ impl Env {
 
     #[track_caller]
     fn boot_by(options: &[&str], init: &[&str]) -> Self {
+        Self::boot_image(image(), options, init)
+    }
+
+    #[track_caller]
+    fn boot_image(image: &str, options: &[&str], init: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let pid = std::process::id();
         let name = format!("upswap-test-{pid}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -78,7 +91,7 @@ impl Env {
         let limit = open_files_limit().min(20_000);
         // runc refuses limits above this host's own, systemd those above the container's.
         podman.arg(format!("--ulimit=nofile={}:{limit}", limit.min(1024))).arg(format!("--ulimit=nproc=1024:{limit}"));
-        podman.arg(image()).args(init);
+        podman.arg(image).args(init);
         finish(&mut podman);
         env.wait_until_booted();
         env

@@ -15,6 +15,7 @@ mod install;
 mod locks;
 #[path = "../support/material.rs"]
 mod material;
+mod matrix;
 mod proxy;
 mod reboot;
 mod recovery;

@@ -42,6 +42,7 @@ pub struct Host {
     state: PathBuf,
     cache: PathBuf,
     run: PathBuf,
+    user_manager: bool,
 }
 
 impl Host {
@@ -66,6 +67,7 @@ impl Host {
                     // that has its lock elsewhere than the timer would be taken back while it works.
                     run: state.join(".locks"),
                     state,
+                    user_manager: false,
                 }
             }
         };
@@ -87,6 +89,7 @@ impl Host {
             state: root.join("var/lib/upswap"),
             cache: root.join("var/cache/upswap"),
             run: root.join("run/upswap"),
+            user_manager: false,
         }
     }
 
@@ -115,6 +118,19 @@ impl Host {
     #[must_use]
     pub fn run(&self) -> &Path {
         &self.run
+    }
+
+    /// The same host with the units of the calling user's own service manager instead of the system's (`--user`).
+    #[must_use]
+    pub fn with_user_manager(mut self, user: bool) -> Self {
+        self.user_manager = user;
+        self
+    }
+
+    /// Whether units are those of the calling user's service manager.
+    #[must_use]
+    pub fn is_user_manager(&self) -> bool {
+        self.user_manager
     }
 
     /// An absolute path of the host itself (`/proc/1/exe`, `/sys/fs/cgroup`) below its root.

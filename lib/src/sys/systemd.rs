@@ -46,14 +46,14 @@ impl Coded for SystemdError {
     }
 }
 
-/// The system's service manager on a host.
+/// The service manager of a host: the system's, or the calling user's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Systemd<'h> {
     host: &'h Host,
 }
 
 impl<'h> Systemd<'h> {
-    /// The system manager of `host`.
+    /// The manager that `host` says.
     #[must_use]
     pub fn on(host: &'h Host) -> Self {
         Self { host }
@@ -113,6 +113,9 @@ impl<'h> Systemd<'h> {
         deadline: Duration,
     ) -> Result<String, SystemdError> {
         let shown = format!("{verb} {unit}").trim_end().to_owned();
+        if self.host.is_user_manager() {
+            arguments.insert(0, "--user".to_owned());
+        }
         if !unit.is_empty() {
             arguments.extend(["--".to_owned(), unit.to_owned()]);
         }

@@ -18,9 +18,10 @@ pub(super) const ADVICE: &str = "say which executable it should run: --exe PATH,
 /// What systemd runs between fork and execve: itself up to v253, `systemd-executor` since.
 const STARTERS: [&str; 2] = ["systemd", "systemd-executor"];
 
-/// Whether the main process of `state` runs the executable that `wanted` names.
+/// Whether the main process of `state` runs the executable that `wanted` names. `new` is whether that run is known to have begun
+/// with the files that are there now.
 #[must_use]
-pub fn prove(host: &Host, state: &State, wanted: &Exe) -> Executable {
+pub fn prove(host: &Host, state: &State, wanted: &Exe, new: bool) -> Executable {
     let Some(path) = wanted_path(host, state, wanted) else {
         return match wanted {
             Exe::Any => Executable::Proven,
@@ -46,7 +47,36 @@ pub fn prove(host: &Host, state: &State, wanted: &Exe) -> Executable {
     if is_starter(&running) {
         return Executable::NotYet(Name::NeverReady, format!("process {pid} is still systemd's, about to be executed"));
     }
-    other(pid, &running, &path, wanted)
+    let (shown, runs) = (path.display(), running.path.display());
+    if running.deleted && names(state, &path, wanted).contains(&running.path) {
+        return Executable::No(
+            Name::WrongBinary,
+            format!(
+                "process {pid} runs the old, replaced {shown} (inode {}), not the file that is there now",
+                running.file.ino
+            ),
+        );
+    }
+    match (wanted, kind(&path)) {
+        // A wrapper may still be on its way to it.
+        (Exe::Path(_), _) => Executable::NotYet(Name::WrongBinary, format!("process {pid} runs {runs}, not {shown}")),
+        (_, Kind::Elf) if new => Executable::No(
+            Name::NotProvable,
+            format!("{shown} of ExecStart= was started and executed {runs} (process {pid}); {ADVICE}"),
+        ),
+        (_, Kind::Elf) => Executable::No(
+            Name::WrongBinary,
+            format!("process {pid} runs {runs}, not {shown} of ExecStart=; if that is meant, {ADVICE}"),
+        ),
+        (_, Kind::Script) => Executable::No(
+            Name::NotProvable,
+            format!("{shown} of ExecStart= is a script, and process {pid} runs {runs}; {ADVICE}"),
+        ),
+        (_, Kind::Unknown) => Executable::No(
+            Name::NotProvable,
+            format!("process {pid} runs {runs}, and {shown} of ExecStart= can't be read; {ADVICE}"),
+        ),
+    }
 }
 
 /// Whether a process of the unit's control group still runs the replaced file of the executable that `wanted` names.
@@ -56,7 +86,8 @@ pub fn prove_none_old(host: &Host, state: &State, wanted: &Exe) -> Executable {
     if state.cgroup.is_empty() {
         return Executable::Proven;
     }
-    let canonical = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    let names = names(state, &path, wanted);
+    let now = FileId::of(&path).ok();
     let pids = match process::of_cgroup(host, &state.cgroup) {
         Ok(Some(pids)) => pids,
         Ok(None) => {
@@ -67,7 +98,7 @@ pub fn prove_none_old(host: &Host, state: &State, wanted: &Exe) -> Executable {
     };
     for pid in pids {
         match process::executable(host, pid) {
-            Ok(running) if running.deleted && (running.path == canonical || running.path == path) => {
+            Ok(running) if running.deleted && names.contains(&running.path) && Some(running.file) != now => {
                 let text = format!("process {pid} of the unit still runs the replaced {}", path.display());
                 return Executable::NotYet(Name::OldProcess, text);
             }
@@ -110,35 +141,10 @@ fn wanted_path(host: &Host, state: &State, wanted: &Exe) -> Option<PathBuf> {
     }
 }
 
-/// The verdict on a process that runs another file than `path`.
-fn other(pid: u32, running: &Running, path: &Path, wanted: &Exe) -> Executable {
-    let (shown, runs) = (path.display(), running.path.display());
-    let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if running.deleted && (running.path == canonical || running.path == path) {
-        return Executable::No(
-            Name::WrongBinary,
-            format!(
-                "process {pid} runs the old, replaced {shown} (inode {}), not the file that is there now",
-                running.file.ino
-            ),
-        );
-    }
-    match (wanted, kind(path)) {
-        // A wrapper may still be on its way to it.
-        (Exe::Path(_), _) => Executable::NotYet(Name::WrongBinary, format!("process {pid} runs {runs}, not {shown}")),
-        (_, Kind::Elf) => Executable::No(
-            Name::WrongBinary,
-            format!("process {pid} runs {runs}, not {shown} of ExecStart=; if that is meant, {ADVICE}"),
-        ),
-        (_, Kind::Script) => Executable::No(
-            Name::NotProvable,
-            format!("{shown} of ExecStart= is a script, and process {pid} runs {runs}; {ADVICE}"),
-        ),
-        (_, Kind::Unknown) => Executable::No(
-            Name::NotProvable,
-            format!("process {pid} runs {runs}, and {shown} of ExecStart= can't be read; {ADVICE}"),
-        ),
-    }
+/// What /proc may call the file at `path`: with or without symbolic links, and as it is called in another root.
+fn names(state: &State, path: &Path, wanted: &Exe) -> Vec<PathBuf> {
+    let inside = state.exec_start.clone().filter(|_| state.other_root && *wanted == Exe::ExecStart);
+    [Some(path.to_owned()), fs::canonicalize(path).ok(), inside].into_iter().flatten().collect()
 }
 
 fn unreadable(pid: u32) -> Executable {

@@ -152,7 +152,7 @@ fn judge(
                 let was_up = fold.healthy_since().is_some();
                 let wants = fold.wants(from, &state);
                 let left = fold.deadline().saturating_sub(begun.elapsed());
-                let (executable, probed) = evidence(host, proof, &state, wants, left);
+                let (executable, probed) = evidence(host, proof, &state, wants, fold.is_new_run(&state), left);
                 let ended = watch.ended();
                 let observation = Observation { from, to: begun.elapsed(), state, ended, executable, probed };
                 if let Some(judged) = fold.observe(&observation) {
@@ -164,6 +164,9 @@ fn judge(
             }
             Err(last @ SystemdError::Tool { source: ToolError::Missing { .. }, .. }) => return Err(last.into()),
             Err(last) if begun.elapsed() >= fold.deadline() => {
+                if let Some(judged) = fold.unanswered(begun.elapsed()) {
+                    break judged;
+                }
                 return Err(WaitError::Unjudged { unit: unit.to_owned(), waited: shown(begun.elapsed()), last });
             }
             Err(last) => say.detail(format_args!("{unit}: {last}; asking again")),
@@ -184,9 +187,10 @@ fn evidence(
     proof: &Proof,
     state: &State,
     wants: Wants,
+    new: bool,
     left: Duration,
 ) -> (Option<Executable>, Option<Probed>) {
-    let mut executable = wants.executable.then(|| executable::prove(host, state, &proof.exe));
+    let mut executable = wants.executable.then(|| executable::prove(host, state, &proof.exe, new));
     if wants.executable && wants.probes && executable == Some(Executable::Proven) {
         executable = Some(executable::prove_none_old(host, state, &proof.exe));
     }

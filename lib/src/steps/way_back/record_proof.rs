@@ -10,7 +10,7 @@ use crate::sys::Host;
 use crate::sys::lock::{self, Lock};
 use crate::sys::scope;
 use crate::sys::systemd::unit_name;
-use crate::words::exit::Stop;
+use crate::words::exit::{Exit, Stop};
 use crate::words::name;
 use crate::words::proof::Proof;
 use crate::words::verdict::{Name, Verdict};
@@ -31,6 +31,11 @@ pub fn recorded(host: &Host, proof: &Proof, judge: impl FnOnce() -> Result<Verdi
     let Some(name) = guard else {
         return Ok(Found { verdict: judge()?, in_trial: false });
     };
+    if host.is_user_manager() {
+        let message =
+            format!("--user: the guard of {name} brings back units of the system's manager alone; leave --user out");
+        return Err(Stop::new(Exit::Usage, message));
+    }
     let lock = Lock::take(host, name.as_str(), Duration::ZERO)?;
     let unit = unit_name(&proof.unit);
     if scope::unit_around(host, [unit.as_str()]).is_some() {

@@ -98,8 +98,9 @@ pub(super) fn failure(state: &State, again: u64, lasted: bool, old: bool) -> (Na
         "exit-code" | "signal" | "core-dump" if used_up => {
             (Name::StartLimit, format!("{main}; {}", start_limit(state)))
         }
-        "exit-code" if state.main_code != EXITED => {
-            (Name::StartFailed, "a command of ExecStartPre= or ExecStartPost= failed".into())
+        // The main process has not failed: it was never started, or systemd ended it.
+        "exit-code" if state.main_code != EXITED || state.main_status == 0 => {
+            (Name::StartFailed, "a command of ExecStartPre=, ExecStartPost= or ExecStop= failed".into())
         }
         "exit-code" | "signal" | "core-dump" => {
             let setup = state.main_code == EXITED && SETUP.iter().any(|(status, _)| *status == state.main_status);
@@ -117,7 +118,7 @@ pub(super) fn failure(state: &State, again: u64, lasted: bool, old: bool) -> (Na
         "timeout" => (Name::NeverReady, format!("not ready within systemd's TimeoutStartSec=: {main}")),
         "protocol" => (Name::Protocol, format!("ended before it said that it was ready: {main}")),
         "watchdog" => (Name::Watchdog, format!("no sign of life within WatchdogSec=: {main}")),
-        "resources" => (Name::Resources, "systemd could not set up what it needs, such as an EnvironmentFile=".into()),
+        "resources" => (Name::Resources, "systemd could not set up what it needs, such as an EnvironmentFile=, or old processes are left (SendSIGKILL=no)".into()),
         "oom-kill" => (Name::OomKilled, format!("out of memory: {main}")),
         "exec-condition" => (Name::ConditionFailed, "a command of ExecCondition= said no".into()),
         "success" | "" if state.between_tries() => (Name::Exited, format!("{main}; Restart= starts it again")),

@@ -99,6 +99,8 @@ pub struct Fold {
     failed_probes: u32,
     /// The last wrong answer before it was first healthy. It says more than a try that was cut short.
     wrong_answer: Option<String>,
+    /// Why it was not up at the last look.
+    not_yet: Option<(Name, String)>,
 }
 
 /// The run that was first healthy.
@@ -135,6 +137,7 @@ impl Fold {
             last_probes: None,
             failed_probes: 0,
             wrong_answer: None,
+            not_yet: None,
         }
     }
 
@@ -172,6 +175,12 @@ impl Fold {
         self.seen.as_ref()
     }
 
+    /// Whether the run in `state` was begun by COMMAND.
+    #[must_use]
+    pub fn is_new_run(&self, state: &State) -> bool {
+        self.before().is_some_and(|before| !state.same_run(before))
+    }
+
     /// What should be found out about `state`, read at `from`.
     #[must_use]
     pub fn wants(&self, from: Duration, state: &State) -> Wants {
@@ -199,12 +208,23 @@ impl Fold {
             Reading::NotYet(name, text) if o.to >= self.deadline() => {
                 Some((name, format!("{text}, after {}", shown(o.to))))
             }
-            Reading::NotYet(..) => None,
+            Reading::NotYet(name, text) => {
+                self.not_yet = Some((name, text));
+                None
+            }
         };
         match (&self.deed, judged) {
             (Deed::Failed(before, message), judged) => Some(failed_deed(before, message, &o.state, judged)),
             (_, judged) => judged,
         }
+    }
+
+    /// The verdict when systemd is silent at the deadline: what it said before stands, if that was read after COMMAND's end and
+    /// the unit was never healthy. A hold-down that nobody saw the end of is no verdict.
+    #[must_use]
+    pub fn unanswered(&self, at: Duration) -> Option<(Name, String)> {
+        let (name, text) = self.not_yet.clone().filter(|_| self.held.is_none())?;
+        Some((name, format!("{text}, and systemd does not answer, after {}", shown(at))))
     }
 
     fn hold_end(&self, held: &Held) -> Duration {
@@ -275,7 +295,7 @@ impl Fold {
         let old = self.before().is_some_and(|before| before.main_pid.is_some() && state.same_run(before));
         // Without COMMAND nobody knows when the counting began, so all of it counts.
         let again = if self.deed == Deed::Nothing { state.restarts } else { again };
-        let (name, text) = failure(state, again, self.held.is_some(), old);
+        let (name, text) = failure(state, again, self.held.is_some() || state.was_up(), old);
         Reading::Broken(name, text)
     }
 
@@ -283,6 +303,10 @@ impl Fold {
         let state = &o.state;
         let before = self.before();
         let ran = state.main_started != 0 && before.is_none_or(|before| before.main_started != state.main_started);
+        if let (Some(_), Some(job)) = (&self.held, state.job) {
+            let text = format!("something else restarts the unit (it is down, and job {job} is queued)");
+            return Reading::Broken(Name::Restarted, text);
+        }
         let (name, text) = down(state, ran || self.held.is_some());
         if name == Name::ConditionFailed {
             return Reading::Broken(name, text);
@@ -340,17 +364,17 @@ impl Fold {
         match &o.probed {
             Some(Probed::Wrong(text)) => {
                 self.wrong_answer = Some(text.clone());
-                return self.unanswered(Name::ProbeFailed, text);
+                return self.unanswered_probe(Name::ProbeFailed, text);
             }
             Some(Probed::CutShort(text)) => {
                 return match self.wrong_answer.clone().filter(|_| self.held.is_none()) {
-                    Some(wrong) => self.unanswered(Name::ProbeFailed, &wrong),
-                    None => self.unanswered(Name::Hang, text),
+                    Some(wrong) => self.unanswered_probe(Name::ProbeFailed, &wrong),
+                    None => self.unanswered_probe(Name::Hang, text),
                 };
             }
             Some(Probed::Silent(text)) => {
                 self.wrong_answer = None;
-                return self.unanswered(Name::Hang, text);
+                return self.unanswered_probe(Name::Hang, text);
             }
             Some(Probed::Answered) => {
                 self.failed_probes = 0;
@@ -362,7 +386,7 @@ impl Fold {
         Reading::Up
     }
 
-    fn unanswered(&mut self, name: Name, text: &str) -> Reading {
+    fn unanswered_probe(&mut self, name: Name, text: &str) -> Reading {
         if self.held.is_none() {
             return Reading::NotYet(name, text.to_owned());
         }

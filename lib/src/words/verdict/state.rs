@@ -46,12 +46,15 @@ pub struct State {
     pub restarts: u64,
     /// `StartLimitBurst=`: how many starts systemd allows; 0 when there is no limit.
     pub start_limit: u64,
-    /// `ExecMainCode=`: how the main process ended, as wait(2) has it: 1 exited, 2 killed, 3 dumped, 0 not at all.
+    /// `ExecMainCode=`: how the main process ended, as wait(2) has it: 1 exited, 2 killed, 3 dumped, 0 not at all. For
+    /// `Type=forking` without a main process, how the command of `ExecStart=` ended.
     pub main_code: i32,
     /// `ExecMainStatus=`: its exit status or signal.
     pub main_status: i32,
     /// `ExecMainStartTimestampMonotonic=` in microseconds; 0 when it never started.
     pub main_started: u64,
+    /// `ActiveEnterTimestampMonotonic=` in microseconds: when it was last up; 0 when it never was.
+    pub last_up: u64,
     /// `ControlGroup=`; empty when it has none.
     pub cgroup: String,
     /// `NeedDaemonReload=`: the unit file on disk is not the one that is loaded.
@@ -87,6 +90,7 @@ pub const PROPERTIES: &[&str] = &[
     "ExecMainCode",
     "ExecMainStatus",
     "ExecMainStartTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
     "ControlGroup",
     "NeedDaemonReload",
     "ConditionResult",
@@ -112,6 +116,12 @@ impl State {
         let path = |key: &str| Some(PathBuf::from(text(key))).filter(|path| !path.as_os_str().is_empty());
         // `no` also stands there before anything was ever checked; then the timestamp is 0.
         let failed = |result: &str, time: &str| text(result) == "no" && number(time) != 0;
+        let code = |key: &str| text(key).parse::<i32>().unwrap_or(0);
+        let (main_code, main_status) = match (code("ExecMainCode"), text("Type")) {
+            // What ExecStart= runs then is no main process: it starts one, and may fail before.
+            (0, "forking") => exec_end(text("ExecStart")).unwrap_or((0, 0)),
+            (main_code, _) => (main_code, code("ExecMainStatus")),
+        };
         Self {
             load: text("LoadState").to_owned(),
             active: match text("ActiveState") {
@@ -131,9 +141,10 @@ impl State {
             invocation: Some(text("InvocationID").to_owned()).filter(|id| !id.is_empty()),
             restarts: number("NRestarts"),
             start_limit: number("StartLimitBurst"),
-            main_code: text("ExecMainCode").parse().unwrap_or(0),
-            main_status: text("ExecMainStatus").parse().unwrap_or(0),
+            main_code,
+            main_status,
             main_started: number("ExecMainStartTimestampMonotonic"),
+            last_up: number("ActiveEnterTimestampMonotonic"),
             cgroup: text("ControlGroup").to_owned(),
             need_reload: text("NeedDaemonReload") == "yes",
             condition_failed: failed("ConditionResult", "ConditionTimestampMonotonic"),
@@ -153,6 +164,12 @@ impl State {
         self.sub.contains("auto-restart")
     }
 
+    /// True when the last run of the main process was up, by what its `Type=` calls up.
+    #[must_use]
+    pub fn was_up(&self) -> bool {
+        self.last_up != 0 && self.last_up >= self.main_started
+    }
+
     /// True when this is the same run of the unit as `other`: nothing was started in between.
     #[must_use]
     pub fn same_run(&self, other: &Self) -> bool {
@@ -164,6 +181,20 @@ impl State {
 fn exec_path(shown: &str) -> Option<PathBuf> {
     let (path, _) = shown.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
     Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+}
+
+/// How the command in a shown `ExecStart=` ended, as [`State::main_code`] and [`State::main_status`] have it; `None` when it did not.
+fn exec_end(shown: &str) -> Option<(i32, i32)> {
+    let (_, end) = shown.rsplit_once(" ; code=")?;
+    let (code, status) = end.split_once(" ; status=")?;
+    let code = match code {
+        "exited" => 1,
+        "killed" => 2,
+        "dumped" => 3,
+        _ => return None,
+    };
+    let number = status.split(['/', ' ']).next()?.parse().ok()?;
+    Some((code, number))
 }
 
 /// The `KEY=value` lines that `systemctl show` prints.
@@ -184,6 +215,19 @@ mod tests {
         for bad in ["", "{ path= ; argv[]= ; }", "/usr/bin/x", "{ path=x ; argv[]=x ; }"] {
             assert_eq!(exec_path(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_forking_start_is_read_from_exec_start() {
+        let of = |kind: &str, end: &str| {
+            let shown = format!("ExecStart={{ path=/x ; argv[]=/x ; code=exited ; pid=7 ; {end} }}");
+            let state = State::new(&properties(&format!("Type={kind}\nExecMainCode=0\n{shown}\n")));
+            (state.main_code, state.main_status)
+        };
+        assert_eq!(of("forking", "code=exited ; status=3"), (1, 3));
+        assert_eq!(of("forking", "code=killed ; status=11/SEGV"), (2, 11));
+        assert_eq!(of("forking", "code=(null) ; status=0/0"), (0, 0));
+        assert_eq!(of("simple", "code=exited ; status=3"), (0, 0));
     }
 
     #[test]

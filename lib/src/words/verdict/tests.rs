@@ -1,4 +1,4 @@
-//! The fold on recorded states (systemd 252, `tests/fixtures/show`) and on sequences made from them.
+//! The fold on recorded states (systemd 252, `tests/fixtures/show`; 257 in a folder of its own) and on sequences made from them.
 
 use std::time::Duration;
 
@@ -325,4 +325,80 @@ fn without_command_an_inactive_unit_may_still_be_started_and_a_failed_one_is_jud
     assert_eq!(waiting.name(11.1, up()), Name::Healthy);
     assert_eq!(Play::after(Deed::Nothing).name(0.0, recorded!("start-limit")), Name::StartLimit);
     assert_eq!(Play::after(Deed::Nothing).name(15.0, recorded!("dependency")), Name::Inactive);
+}
+
+#[test]
+fn a_start_that_only_a_silent_systemd_could_end_is_judged_by_what_was_seen() {
+    let mut starting = play();
+    assert_eq!(starting.fold.unanswered(Duration::from_secs(15)), None);
+    assert_eq!(starting.see(0.0, recorded!("activating")), None);
+    let (name, text) = starting.fold.unanswered(Duration::from_secs(15)).unwrap();
+    assert!(name == Name::NeverReady && text.ends_with("systemd does not answer, after 15.0 s"), "{text}");
+    // Healthy at first, and nobody saw the rest.
+    let mut held = play();
+    assert_eq!(held.see(0.0, up()), None);
+    assert_eq!(held.fold.unanswered(Duration::from_secs(30)), None);
+}
+
+#[test]
+fn a_timeout_after_it_was_up_is_not_one_of_its_start() {
+    let late = recorded!("start-timeout");
+    let was_up = State { last_up: late.main_started + 1, ..late.clone() };
+    let up_in_the_run_before = State { last_up: late.main_started - 1, ..late };
+    assert_eq!(at_once(was_up).0, Name::Timeout);
+    assert_eq!(at_once(up_in_the_run_before).0, Name::NeverReady);
+}
+
+#[test]
+fn a_command_that_fails_around_the_main_process_is_not_its_crash() {
+    // ExecStartPost= failed, and the main process ended in order when it was told to.
+    let orderly = State { main_code: 1, main_status: 0, ..recorded!("exit3") };
+    assert_eq!(at_once(orderly).0, Name::StartFailed);
+}
+
+#[test]
+fn a_unit_that_is_down_in_the_hold_down_with_a_job_queued_is_restarted_by_others() {
+    let mut play = play();
+    assert_eq!(play.see(0.0, up()), None);
+    let between = State { job: Some(9), main_code: 2, main_status: 15, ..recorded!("clean-exit") };
+    assert_eq!(play.name(3.0, between), Name::Restarted);
+}
+
+#[test]
+fn what_systemd_257_shows_has_the_same_names() {
+    for (state, name, evidence) in [
+        (recorded!("257/exit3"), Name::Crashed, "exit status 3"),
+        (recorded!("257/segv"), Name::Crashed, "signal 11/SEGV"),
+        (recorded!("257/auto-restart"), Name::Crashed, "exit status 3"),
+        (recorded!("257/start-limit"), Name::StartLimit, "reset-failed"),
+        (recorded!("257/no-executable"), Name::ExecFailed, "exit status 203/EXEC"),
+        (recorded!("257/no-user"), Name::ExecFailed, "exit status 217/USER"),
+        (recorded!("257/clean-exit"), Name::Exited, "exit status 0"),
+        (recorded!("257/condition"), Name::ConditionFailed, "condition"),
+        (recorded!("257/assertion"), Name::ConditionFailed, "assertion"),
+        (recorded!("257/start-timeout"), Name::NeverReady, "TimeoutStartSec"),
+        (recorded!("257/runs-too-long"), Name::Timeout, "RuntimeMaxSec"),
+        (recorded!("257/protocol"), Name::Protocol, "ready"),
+        (recorded!("257/environment-file"), Name::Resources, "EnvironmentFile"),
+        (recorded!("257/start-pre"), Name::StartFailed, "ExecStartPre"),
+        (recorded!("257/start-post"), Name::StartFailed, "ExecStartPost"),
+        (recorded!("257/forking-fails"), Name::Crashed, "exit status 3"),
+        (recorded!("257/watchdog"), Name::Watchdog, "WatchdogSec"),
+        (recorded!("257/oneshot"), Name::Healthy, "done"),
+    ] {
+        let (got, text) = at_once(state);
+        assert_eq!(got, name, "{text}");
+        assert!(text.contains(evidence) && !text.contains('\n'), "{name}: {text}");
+    }
+    // Starting, then up; a reload with notify in the hold-down; nobody has a wrong name for what is still on its way.
+    for on_its_way in [recorded!("257/activating"), recorded!("257/reload")] {
+        let mut play = play();
+        assert_eq!(play.see(0.0, on_its_way.clone()), None);
+        assert_eq!(play.name(15.0, on_its_way), Name::NeverReady);
+    }
+    for up in [recorded!("257/healthy"), recorded!("257/remain-after-exit")] {
+        let mut play = play();
+        assert_eq!(play.see(0.0, up.clone()), None);
+        assert_eq!(play.name(10.1, up), Name::Healthy);
+    }
 }
