@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::host::program;
 
+mod probes;
+
 /// A systemd host below a temporary root: its systemctl prints `states/N` at the N-th question, the last one for ever, and
 /// `down` instead as soon as the process in `watched` has ended.
 struct Host {
@@ -65,7 +67,9 @@ impl Host {
         let child = Command::new(self.path(RUNED)).arg(seconds).stdin(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         self.processes.push(child);
-        let pids: Vec<_> = self.processes.iter().map(|child| child.id().to_string()).collect();
+        let mut pids: Vec<_> = self.processes.iter().map(|child| child.id().to_string()).collect();
+        // The servers that the probes ask are threads of this process.
+        pids.push(std::process::id().to_string());
         fs::write(self.path("sys/fs/cgroup/system.slice/runed.service/cgroup.procs"), pids.join("\n")).unwrap();
         pid
     }
@@ -390,7 +394,7 @@ fn probes_decide_and_the_reason_is_told() {
     for (probes, name, reason) in [
         (&["--http", &good_url][..], "healthy", ""),
         (&["--http", &good_url, "--body", "\"up\""], "healthy", ""),
-        (&["--http", &good_url, "--body", "down"], "probe-failed", "but its body lacks 'down'"),
+        (&["--http", &good_url, "--body", "down"], "probe-failed", "but its body does not match 'down'"),
         (&["--http", &good_url, "--status", "204"], "probe-failed", "status 200, not 204"),
         (&["--http", &good_url, "--http", &sick_url], "probe-failed", "status 503, not 200 to 299"),
         (&["--http", &sick_url, "--status", "503"], "healthy", ""),
