@@ -19,8 +19,8 @@ Examples:
       systemctl restart runed
   Ask whether a running service is healthy, with more than one probe:
     svc-wait runed --stable 3s --tcp 127.0.0.1:7861 --exec 'rune status'
-  Be sure that the version that answers is the new one, and how long nobody answered:
-    svc-wait runed --stable 3s --measure --http http://127.0.0.1:7861/health --body '^ok' \\
+  Prove as well that the version is the right one, and measure the pause:
+    svc-wait runed --measure --http http://127.0.0.1:7861/health --body '^ok' \\
       --version-from http://127.0.0.1/version --expect-version v1.0.0 -- \\
       systemctl restart runed
   A service that is started by a wrapper script:
@@ -32,6 +32,10 @@ Examples:
 /// ExecStart= names, no process of it runs the file that was there before, every probe is answered, and all of this holds
 /// for the whole hold-down without a restart. Anything else is unhealthy, has a name (crashed, start-limit, never-ready,
 /// wrong-binary …), and comes with the last journal lines of this run.
+///
+/// Probes are asked at the same time, all of them again and again, each for at most 3 seconds. Of one on this host also the
+/// socket that listens must be the unit's own (wrong-listener; --via-proxy where another one is meant to). A loopback
+/// address, localhost and @NAME mean the network of the service where it has one of its own (PrivateNetwork=).
 ///
 /// A COMMAND that fails is never healthy (job-failed); its own exit status is not passed on. Under a guard, see
 /// rollback(8), UNIT, the probes, the times and the verdict are recorded, and every way back proves the same.

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::host::program;
 
 mod probes;
+mod record;
 
 /// A systemd host below a temporary root: its systemctl prints `states/N` at the N-th question, the last one for ever, and
 /// `down` instead as soon as the process in `watched` has ended.

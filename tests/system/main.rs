@@ -14,6 +14,7 @@ mod install;
 mod locks;
 #[path = "../support/material.rs"]
 mod material;
+mod probes;
 mod proxy;
 mod reboot;
 mod recovery;

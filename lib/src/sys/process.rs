@@ -57,11 +57,10 @@ pub enum First {
 /// Waits for whichever of the two is there, for at most `time`.
 #[must_use]
 pub fn first_of(process: Option<&Pidfd>, other: Option<BorrowedFd>, time: Duration) -> First {
-    let time = Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(time.subsec_nanos()),
-    };
-    let mut fds: Vec<_> = process.iter().map(|pidfd| PollFd::from_borrowed_fd(pidfd.0.as_fd(), PollFlags::IN)).collect();
+    let time =
+        Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) };
+    let mut fds: Vec<_> =
+        process.iter().map(|pidfd| PollFd::from_borrowed_fd(pidfd.0.as_fd(), PollFlags::IN)).collect();
     fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
     // Interrupted or refused means that nothing was seen; the caller looks again anyway.
     if !matches!(poll(&mut fds, Some(&time)), Ok(1..)) {
@@ -303,7 +302,9 @@ mod tests {
         assert!(matches!(shell(&line, &[], Duration::from_millis(500), None).unwrap(), Ended::Killed));
         let pid = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
         assert!(Pidfd::open(pid).map_or(true, |child| child.ended_within(Duration::from_secs(60))));
-        match shell("echo $X; echo 'the reason' >&2; exit 3", &[("X", "a".into())], Duration::from_secs(60), None).unwrap() {
+        match shell("echo $X; echo 'the reason' >&2; exit 3", &[("X", "a".into())], Duration::from_secs(60), None)
+            .unwrap()
+        {
             Ended::Itself(status, printed) => {
                 assert_eq!((status.code(), printed.last.as_str()), (Some(3), "the reason"));
                 assert_eq!(printed.first, "a\nthe reason\n");
@@ -312,6 +313,9 @@ mod tests {
         }
         let (stop, still) = io::pipe().unwrap();
         drop(still);
-        assert!(matches!(shell("sleep 600", &[], Duration::from_secs(600), Some(stop.as_fd())).unwrap(), Ended::Killed));
+        assert!(matches!(
+            shell("sleep 600", &[], Duration::from_secs(600), Some(stop.as_fd())).unwrap(),
+            Ended::Killed
+        ));
     }
 }

@@ -210,8 +210,8 @@ mod tests {
             assert_eq!(held_by(&host, pid, &found).unwrap(), found, "{bound}");
             assert_eq!(holder(&host, &found).unwrap().0, pid, "{bound}");
             drop(listener);
-            assert_eq!(listening_at(&host, SocketAddr::new(to, port)).unwrap(), [], "{bound}");
-            assert_eq!(held_by(&host, pid, &found).unwrap(), [], "{bound}");
+            assert_eq!(listening_at(&host, SocketAddr::new(to, port)).unwrap(), Vec::<Inode>::new(), "{bound}");
+            assert_eq!(held_by(&host, pid, &found).unwrap(), Vec::<Inode>::new(), "{bound}");
         }
     }
 
@@ -219,9 +219,13 @@ mod tests {
     fn the_nearest_address_is_chosen() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let all = [(at("0.0.0.0:80"), 1), (at("127.0.0.1:80"), 2), (at("[::]:81"), 3), (at("0.0.0.0:82"), 4)];
-        for (to, inodes) in
-            [("127.0.0.1:80", &[2][..]), ("10.0.0.1:80", &[1]), ("127.0.0.1:81", &[3]), ("[::1]:81", &[3]), ("[::1]:82", &[])]
-        {
+        for (to, inodes) in [
+            ("127.0.0.1:80", &[2][..]),
+            ("10.0.0.1:80", &[1]),
+            ("127.0.0.1:81", &[3]),
+            ("[::1]:81", &[3]),
+            ("[::1]:82", &[]),
+        ] {
             assert_eq!(chosen(&all, at(to)), inodes, "{to}");
         }
     }
@@ -239,7 +243,7 @@ mod tests {
             assert_eq!(held_by(&host, std::process::id(), &found).unwrap(), found);
             connect_unix(path.to_str().unwrap(), Duration::from_secs(60)).unwrap();
         }
-        assert_eq!(listening_by_name(&host, None, "/nothing").unwrap(), []);
+        assert_eq!(listening_by_name(&host, None, "/nothing").unwrap(), Vec::<Inode>::new());
     }
 
     #[test]

@@ -109,7 +109,9 @@ impl Proof {
     pub fn check(&self) -> Result<(), String> {
         let regex = |option: &str, text: &str| match Regex::new(text) {
             Ok(_) => Ok(()),
-            Err(e) => Err(format!("{option} '{text}' is no regular expression ({e}); a text as it is needs [] around . ? * + ( ) {{ and |")),
+            Err(e) => Err(format!(
+                "{option} '{text}' is no regular expression ({e}); a text as it is needs [] around . ? * + ( ) {{ and |"
+            )),
         };
         for probe in &self.probes {
             let Probe::Http(http) = probe else { continue };
@@ -278,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_unix_socket_in_a_url_is_found_as_nginx_writes_it() {
-        let unix = |url: &str| Http { url: url.into(), ..Http::default() }.unix().map(|(s, p)| (s.to_owned(), p.to_owned()));
+        let unix =
+            |url: &str| Http { url: url.into(), ..Http::default() }.unix().map(|(s, p)| (s.to_owned(), p.to_owned()));
         assert_eq!(unix("http://unix:/run/x.sock:/a:/b"), Some(("/run/x.sock".into(), "/a:/b".into())));
         assert_eq!(unix("http://unix:/run/x.sock"), Some(("/run/x.sock".into(), "/".into())));
         assert_eq!(unix("http://unix/x"), None);

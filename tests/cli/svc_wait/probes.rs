@@ -84,7 +84,11 @@ fn certificates_are_checked_unless_that_is_not_wanted() {
     is(&ask(&host, &["--http", &url], false), "probe-failed", "TLS: its certificate is signed by nobody trusted here");
     is(&ask(&host, &["--http", &url, "--cacert", &path("ca.pem")], true), "healthy", "");
     is(&ask(&host, &["--http", &url, "--cacert", &path("other.pem")], false), "probe-failed", "TLS: ");
-    is(&ask(&host, &["--http", &url, "--cacert", &path("none.pem")], false), "probe-failed", "no certificate could be read");
+    is(
+        &ask(&host, &["--http", &url, "--cacert", &path("none.pem")], false),
+        "probe-failed",
+        "no certificate could be read",
+    );
     is(&ask(&host, &["--http", &url, "--insecure"], true), "healthy", "");
 }
 
@@ -142,7 +146,8 @@ fn unix_sockets_are_connected_to_and_asked() {
             let mut request = [0; 1024];
             let length = stream.read(&mut request).unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
-            let status = if request.contains("get /health ") && request.contains("\r\nhost: localhost\r\n") { 200 } else { 400 };
+            let status =
+                if request.contains("get /health ") && request.contains("\r\nhost: localhost\r\n") { 200 } else { 400 };
             let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
         }
     });
@@ -166,7 +171,8 @@ fn the_version_that_answers_is_the_expected_one() {
         _ => Reply::new(200, "hello"),
     });
     let url = |path: &str| format!("{}/{path}", server.url());
-    let from = |from: &str, version, healthy| ask(&host, &["--version-from", from, "--expect-version", version], healthy);
+    let from =
+        |from: &str, version, healthy| ask(&host, &["--version-from", from, "--expect-version", version], healthy);
     is(&from(&url("version"), "1.2.3", true), "healthy", "");
     is(&from(&url("version"), "1.2.4", false), "probe-failed", "version 1.22.1, not 1.2.4");
     is(&from(&url("sick"), "1.2.3", false), "probe-failed", "status 500");

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::executable::ADVICE;
-use super::watch::{ANSWER, Watch};
 use super::probe::{self, Measure, Probes};
+use super::watch::{ANSWER, Watch};
 use super::{executable, journal, observe_within};
 use crate::sys::Host;
 use crate::sys::process::{self, FileId};
@@ -81,7 +81,8 @@ pub fn wait(
     if let Some((name, text)) = refused {
         let times = Times { total_ms: millis(begun.elapsed()), ..Times::default() };
         let text = format!("{text} (nothing was run)");
-        return Ok(verdict(host, &unit, (name, text), Some(&before), times));
+        let (probes, _) = Probes::of(proof).told();
+        return Ok(Verdict { probes, ..verdict(host, &unit, (name, text), Some(&before), times) });
     }
     let measure = proof.measure.then(|| Measure::begin(host, proof, &before, say)).flatten();
     say.detail(format_args!("{unit}: before COMMAND: {} ({})", before.sub, before.load));
@@ -121,7 +122,8 @@ pub fn runs_elsewhere(host: &Host, proof: &Proof, brought: &[PathBuf]) -> Result
         path.display(),
         dest.display()
     );
-    Ok(Some(verdict(host, &unit, (Name::WrongBinary, text), Some(&state), Times::default())))
+    let (probes, _) = Probes::of(proof).told();
+    Ok(Some(Verdict { probes, ..verdict(host, &unit, (Name::WrongBinary, text), Some(&state), Times::default()) }))
 }
 
 /// The deed of a wrapper: COMMAND in the foreground, its stdout on our stderr.

@@ -33,7 +33,8 @@ pub(super) fn one(target: &Target, probe: &Probe, within: Duration, stop: Borrow
 /// The same wherever the calling thread is, and whoever answers.
 pub(super) fn answer(target: &Target, probe: &Probe, within: Duration, stop: BorrowedFd) -> Probed {
     match probe {
-        Probe::Http(http) => get(http, within, http.body.is_some() || http.pattern.is_some()).map_or_else(|wrong| wrong, |_| Probed::Answered),
+        Probe::Http(http) => get(http, within, http.body.is_some() || http.pattern.is_some())
+            .map_or_else(|wrong| wrong, |_| Probed::Answered),
         Probe::Tcp(address) => tcp(address, within),
         Probe::Unix(path) => unix(path, within),
         Probe::Exec(line) => exec(target, line, within, stop).map_or_else(|wrong| wrong, |_| Probed::Answered),

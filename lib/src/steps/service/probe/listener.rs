@@ -220,9 +220,15 @@ mod tests {
 
     #[test]
     fn loopback_is_told_from_other_hosts() {
-        for (host, is) in
-            [("127.0.0.2", true), ("::1", true), ("LocalHost.", true), ("a.localhost", true), ("0.0.0.0", true), ("h", false), ("10.0.0.1", false)]
-        {
+        for (host, is) in [
+            ("127.0.0.2", true),
+            ("::1", true),
+            ("LocalHost.", true),
+            ("a.localhost", true),
+            ("0.0.0.0", true),
+            ("h", false),
+            ("10.0.0.1", false),
+        ] {
             assert_eq!(is_loopback(host), is, "{host}");
         }
     }
