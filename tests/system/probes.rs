@@ -44,6 +44,16 @@ fn a_service_with_a_network_of_its_own_is_asked_there() {
         told.stderr().contains("runed.service: probe-failed: connect to 127.0.0.1:8443: Connection refused"),
         "{told:?}"
     );
+
+    // A socket of the host's network that systemd hands to it is asked where it is.
+    host.run(
+        "printf '[Socket]\\nListenStream=127.0.0.1:9091\\n' >/etc/systemd/system/runed.socket
+        systemctl daemon-reload
+        systemctl stop runed; systemctl start runed.socket; systemctl start runed",
+    )
+    .success();
+    let told = host.run("svc-wait runed --timeout 1s --stable 0 --tcp 127.0.0.1:9091").code(1);
+    assert!(told.stderr().contains("runed.service: not-provable: "), "{told:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sockets that listen, whose they are, and the network they are in (proc(5), `/proc/net`; network_namespaces(7)).
+//! Sockets that listen, whose they are, and the network they are in (proc(5), `/proc/net`; namespaces(7)).
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -150,7 +150,7 @@ fn judge(
     mut measure: Option<Measure>,
 ) -> Result<Verdict, WaitError> {
     let begun = Instant::now();
-    let (mut probes, mut active, mut pause) = (Probes::of(proof), None, None);
+    let (mut answers, mut active, mut pause) = (Probes::of(proof), None, None);
     let limits = Limits { timeout: proof.timeout, stable: proof.stable };
     let mut fold = Fold::new(unit, limits, deed);
     let mut watch = Watch::over(host, unit);
@@ -164,7 +164,7 @@ fn judge(
                 if state.active == Active::Active {
                     active.get_or_insert(from);
                 }
-                let ask = || probes.ask(host, &watch, &state, begun, left.max(LEAST_TRY));
+                let ask = || answers.ask(host, &watch, &state, begun, left.max(LEAST_TRY));
                 let (executable, probed) = evidence(host, proof, &state, wants, ask);
                 let ended = watch.ended();
                 let observation = Observation { from, to: begun.elapsed(), state, ended, executable, probed };
@@ -190,7 +190,7 @@ fn judge(
         watch.pause(next.saturating_sub(now).max(Duration::from_millis(1)));
     };
     let total = job.unwrap_or_default().saturating_add(begun.elapsed());
-    let (probes, answered) = probes.told();
+    let (probes, answered) = answers.told();
     let (name, mut text) = judged;
     if let Some(pause) = pause {
         let _ = write!(text, "; {} without an answer", shown(pause));

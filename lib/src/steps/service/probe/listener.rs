@@ -21,26 +21,37 @@ enum Place<'a> {
     Unix(&'a str),
 }
 
-/// Moves the calling thread to where `probe` is to be asked: a loopback address means the service's own loopback.
+/// Moves the calling thread to where `probe` is to be asked: a loopback address means the service's own loopback, unless it
+/// has been handed a socket that listens there in ours.
 pub(super) fn enter_network(target: &Target, probe: &Probe) -> Result<(), Probed> {
     let Some(pid) = process_of_its_network(target, probe) else { return Ok(()) };
-    let entered = sockets::other_network(&target.host, pid).and_then(|network| match network {
-        Some(network) => sockets::enter(&network),
-        None => Ok(()),
-    });
-    entered.map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Probed::Wrong(format!("{probe}: process {pid} has ended")),
-        _ => {
-            let text = format!("{probe}: the network of process {pid} can't be entered: {e}; run as root");
-            Probed::Unproven(Name::Unreadable, text)
+    let entered = match sockets::other_network(&target.host, pid) {
+        Ok(Some(_)) if is_handed_ours(target, probe) => Ok(()),
+        Ok(Some(network)) => sockets::enter(&network),
+        Ok(None) => Ok(()),
+        Err(e) => Err(e),
+    };
+    entered.map_err(|e| {
+        if e.kind() == io::ErrorKind::NotFound {
+            return Probed::Wrong(format!("{probe}: process {pid} has ended"));
         }
+        let text = format!("{probe}: the network of process {pid} can't be entered: {e}; run as root");
+        Probed::Unproven(Name::Unreadable, text)
     })
+}
+
+/// Whether the unit has a socket that listens at the place of `probe` in the calling thread's network.
+fn is_handed_ours(target: &Target, probe: &Probe) -> bool {
+    let listening = place(probe).and_then(|place| listening(target, &place).ok()?).unwrap_or_default();
+    let members = members(target, target.group.as_deref().unwrap_or_default());
+    members.into_iter().any(|pid| sockets::held_by(&target.host, pid, &listening).is_ok_and(|held| !held.is_empty()))
 }
 
 /// Whether [`enter_network`] leads elsewhere.
 pub(super) fn is_in_another_network(target: &Target, probe: &Probe) -> bool {
     let process = process_of_its_network(target, probe);
     process.is_some_and(|pid| matches!(sockets::other_network(&target.host, pid), Ok(Some(_))))
+        && !is_handed_ours(target, probe)
 }
 
 /// A process of the unit, when it depends on the network where `probe` leads to.
@@ -90,6 +101,9 @@ pub(super) fn prove(target: &Target, probe: &Probe) -> Probed {
 pub(super) fn is_systemd(target: &Target, probe: &Probe) -> Option<String> {
     let place = place(probe).filter(|_| target.group.is_some() && connects_only(probe))?;
     // What is of another network is found out there, when it is asked.
+    if is_in_another_network(target, probe) {
+        return None;
+    }
     let listening = listening(target, &place).ok()??;
     is_held_by_systemd(target, &listening).then(|| backlog(probe))
 }

@@ -31,8 +31,8 @@ pub(in super::super) struct Measure {
 impl Measure {
     /// Begins to ask; `None`, and said, when there is nobody to ask or no answer to begin with.
     pub(in super::super) fn begin(host: &Host, proof: &Proof, state: &State, say: &Say) -> Option<Self> {
-        let of_unit = proof.probes.iter().filter(|probe| !proof.is_advisory(probe));
-        let probe = of_unit.filter(|probe| !matches!(probe, Probe::Version { .. })).next()?.clone();
+        let mut of_unit = proof.probes.iter().filter(|probe| !proof.is_advisory(probe));
+        let probe = of_unit.find(|probe| !matches!(probe, Probe::Version { .. }))?.clone();
         let target = Target::new(host, proof, state);
         let not = |why: String| say.note(format_args!("{}: the pause is not measured: {why}", proof.unit));
         if listener::is_in_another_network(&target, &probe) {

@@ -45,8 +45,8 @@ impl Target {
 /// The reason why a probe can never prove anything of this unit, known before it is restarted for nothing.
 pub(super) fn never_provable(host: &Host, proof: &Proof, state: &State) -> Option<(Name, String)> {
     let target = Target::new(host, proof, state);
-    let of_unit = proof.probes.iter().filter(|probe| !proof.is_advisory(probe));
-    of_unit.filter_map(|probe| listener::is_systemd(&target, probe)).next().map(|text| (Name::NotProvable, text))
+    let mut of_unit = proof.probes.iter().filter(|probe| !proof.is_advisory(probe));
+    of_unit.find_map(|probe| listener::is_systemd(&target, probe)).map(|text| (Name::NotProvable, text))
 }
 
 /// What became of the probes of one unit so far.
@@ -86,7 +86,7 @@ impl<'a> Probes<'a> {
         if self.proof.probes.is_empty() {
             return Some(Probed::Answered);
         }
-        let round = match Round::begin(Target::new(host, self.proof, state), &self.proof.probes, within.min(TRY)) {
+        let round = match Round::begin(&Target::new(host, self.proof, state), &self.proof.probes, within.min(TRY)) {
             Ok(round) => round,
             Err(e) => return Some(Probed::Wrong(format!("the probes could not be asked: {e}"))),
         };
@@ -132,7 +132,7 @@ struct Round {
 }
 
 impl Round {
-    fn begin(target: Target, probes: &[Probe], within: Duration) -> io::Result<Self> {
+    fn begin(target: &Target, probes: &[Probe], within: Duration) -> io::Result<Self> {
         let (sender, answers) = mpsc::channel();
         let (bell, ring) = io::pipe()?;
         let (stopped, stop) = io::pipe()?;
@@ -150,9 +150,9 @@ impl Round {
             let (target, probe) = (target.clone(), probe.clone());
             let is_command = ask::is_command(&probe);
             let work = move || {
-                let probed = ask::one(&target, &probe, within, stopped.as_fd());
+                let outcome = ask::one(&target, &probe, within, stopped.as_fd());
                 // Nobody waits any more when these fail.
-                let _ = sender.send((n, probed, Instant::now()));
+                let _ = sender.send((n, outcome, Instant::now()));
                 let _ = ring.write_all(b".");
             };
             let thread = thread::Builder::new().name("probe".into()).spawn(work)?;
