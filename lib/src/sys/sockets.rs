@@ -117,7 +117,8 @@ pub fn listening_by_name(host: &Host, pid: Option<u32>, path: &str) -> io::Resul
     let process = pid.map_or("thread-self".to_owned(), |pid| pid.to_string());
     let table = fs::read(host.path(format!("/proc/{process}/net/unix")))?;
     let table = String::from_utf8_lossy(&table);
-    let real = |path: &str| fs::canonicalize(path).ok();
+    let wanted = fs::canonicalize(path).ok();
+    let is_wanted = |name: &str| wanted.is_some() && fs::canonicalize(name).ok() == wanted;
     let mut found = Vec::new();
     for line in table.lines().skip(1) {
         let mut fields = line.splitn(7, ' ').skip(3);
@@ -125,7 +126,7 @@ pub fn listening_by_name(host: &Host, pid: Option<u32>, path: &str) -> io::Resul
         // One without a name has no blank behind its number.
         let (inode, name) = rest.split_once(' ').unwrap_or((rest, ""));
         let listens = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).is_some_and(|f| f & LISTENS != 0);
-        let same = || name == path || !path.starts_with('@') && name.starts_with('/') && real(name) == real(path);
+        let same = || name == path || name.starts_with('/') && is_wanted(name);
         if listens && same() {
             found.extend(inode.parse::<Inode>().ok());
         }
