@@ -24,9 +24,7 @@ fn up_beside() -> Host {
 
 /// Runs svc-wait with these probes, in little time where it is to fail.
 fn ask(host: &Host, probes: &[&str], healthy: bool) -> Answer {
-    let timeout = if healthy { "60s" } else { "400ms" };
-    let arguments: Vec<_> = ["runed", "--timeout", timeout, "--stable", "0"].iter().chain(probes).copied().collect();
-    host.run(&arguments)
+    host.judged(if healthy { "60s" } else { "1s" }, probes)
 }
 
 #[track_caller]
