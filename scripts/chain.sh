@@ -152,7 +152,8 @@ fetched() {
     printf '%s\n' "$found"
 }
 
-# fetch_and_verify SELECTOR: the verified files, a line each, in $work/files. Ends with the first failing code.
+# fetch_and_verify SELECTOR: the verified files, a line each: unit files in $work/units, all others in $work/files. Ends with the
+# first failing code.
 fetch_and_verify() {
     signature=$SIG
     [ -z "$KEY" ] || [ -n "$SIG" ] || signature=$(signature_name)
@@ -171,7 +172,10 @@ fetch_and_verify() {
         case $rest in *';'*) rest=${rest#*;} ;; *) rest='' ;; esac
     done
     # shellcheck disable=SC2086
-    verify $loudness "$@" ${RUN_AS:+--run-as "$RUN_AS"} --files-from "$work/assets" >"$work/files" || exit $?
+    verify $loudness "$@" ${RUN_AS:+--run-as "$RUN_AS"} --files-from "$work/assets" >"$work/verified" || exit $?
+    # A program could be called so as well; then EXTRACT gives it another name.
+    grep '\.\(service\|socket\|timer\)$' "$work/verified" >"$work/units" || :
+    grep -vxF -f "$work/units" "$work/verified" >"$work/files" || die 1 "$name: the release gives units and no program; see EXTRACT (--extract)"
 }
 
 # The new file that the unit runs: the one called like the unit's program, like NAME, or the only one there is.

@@ -14,6 +14,8 @@ Examples:
     unit-diff /etc/systemd/system/runed.service ./runed.service
   Only what would be lost:
     unit-diff runed.service ./runed.service | grep '^LOSES'
+  Carry what was changed by hand over a new unit, knowing the old one as it came:
+    unit-diff --drop-in --base ./base.service runed.service ./runed.service
 ";
 
 /// Say what would change if NEW took the place of OLD, in systemd's meaning
@@ -25,6 +27,11 @@ Examples:
 ///
 /// A unit is a unit's name such as runed.service: the fragment that systemd has loaded, with its drop-ins; or a file: a path
 /// with '/', or another name that exists; or '-' for standard input.
+///
+/// With --drop-in it prints a drop-in that is to stand first, as UNIT.d/00-upswap.conf: NEW with it is what OLD is, but for
+/// what NEW changes of BASE. The other drop-ins of OLD stay where they are and are not repeated; an older 00-upswap.conf is
+/// taken over. What OLD and NEW changed differently, and what no drop-in can say, is a conflict: each is listed, and nothing
+/// is printed.
 #[derive(Debug, Parser)]
 #[command(
     name = "unit-diff",
@@ -40,6 +47,12 @@ pub struct Args {
     /// The unit as it would be: a file, '-', or a unit's name
     #[arg(value_name = "NEW")]
     pub new: Operand,
+    /// Print a drop-in that carries OLD's changes over NEW; 1 when there are conflicts
+    #[arg(long)]
+    pub drop_in: bool,
+    /// What the old release brought: a file, '-', or a unit's name; else all that OLD differs from NEW is carried
+    #[arg(long, value_name = "BASE", requires = "drop_in")]
+    pub base: Option<Operand>,
     #[command(flatten)]
     pub common: Common,
 }

@@ -165,30 +165,52 @@ pub const UNIT_RENDER: Members = &[(
 )];
 
 /// unit-diff's.
-pub const UNIT_DIFF: Members = &[(
-    "",
-    &[
-        ("same", "Whether systemd would see the same unit."),
-        ("old, new", "The two units."),
-        ("old.name, new.name", "The file's path, the unit's name, or 'standard input'."),
-        (
-            "old.fragment, old.drop_ins, new.fragment, new.drop_ins",
-            "The unit file and the drop-ins, for a unit that systemd has loaded.",
-        ),
-        (
-            "old.need_daemon_reload, new.need_daemon_reload",
-            "Whether the files have changed since systemd read them; likewise.",
-        ),
-        ("changes", "The differences, in the order in which they are printed without --json."),
-        ("changes[].class", "adds, changes or loses."),
-        ("changes[].section, changes[].key", "Where it is."),
-        (
-            "changes[].part",
-            "What of the value differs, when not the whole: a variable, a flag, program, prefix or order.",
-        ),
-        ("changes[].old, changes[].new", "What each unit says; missing where it says nothing."),
-    ],
-)];
+pub const UNIT_DIFF: Members = &[
+    (
+        "When two units were compared:",
+        &[
+            ("same", "Whether systemd would see the same unit."),
+            ("old, new", "The two units."),
+            ("old.name, new.name", "The file's path, the unit's name, or 'standard input'."),
+            (
+                "old.fragment, old.drop_ins, new.fragment, new.drop_ins",
+                "The unit file and the drop-ins, for a unit that systemd has loaded.",
+            ),
+            (
+                "old.need_daemon_reload, new.need_daemon_reload",
+                "Whether the files have changed since systemd read them; likewise.",
+            ),
+            ("changes", "The differences, in the order in which they are printed without --json."),
+            ("changes[].class", "adds, changes or loses."),
+            ("changes[].section, changes[].key", "Where it is."),
+            (
+                "changes[].part",
+                "What of the value differs, when not the whole: a variable, a flag, program, prefix or order.",
+            ),
+            ("changes[].old, changes[].new", "What each unit says; missing where it says nothing."),
+        ],
+    ),
+    (
+        "With --drop-in:",
+        &[
+            ("base, old, new", "The units, as above; base with --base alone."),
+            ("base.name, base.fragment, base.drop_ins, base.need_daemon_reload", "As above."),
+            ("drop_in", "The text that is printed without --json; null when there are conflicts."),
+            ("changes", "What the drop-in makes other than NEW says, as above."),
+            ("conflicts", "What can't be carried, in the order in which it is listed; empty when all is."),
+            ("conflicts[].section, conflicts[].key", "Where it is: the key, or a family of keys such as Condition*."),
+            (
+                "conflicts[].part",
+                "What of the value, when not the whole: a variable, a flag, program, prefix or order.",
+            ),
+            (
+                "conflicts[].base, conflicts[].old, conflicts[].new",
+                "What each unit says; missing where it says nothing.",
+            ),
+            ("conflicts[].text", "Why it can't be carried, and what to do."),
+        ],
+    ),
+];
 
 /// svc-wait's.
 pub const SVC_WAIT: Members = &[(

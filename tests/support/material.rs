@@ -73,6 +73,14 @@ pub fn releases() -> PathBuf {
     MADE.get_or_init(|| shelf("releases", &[program("runed"), program("rune")], &RELEASES)).clone()
 }
 
+/// A shelf of `runestack/rune` whose releases differ in their units: 1, 2 and 3 are good, 4 crashes, 5 is good.
+#[allow(dead_code)] // Only the system tests refresh units.
+pub fn releases_of_units() -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let tags = ["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0=crash-after", "v5.0.0"];
+    MADE.get_or_init(|| shelf("releases-of-units", &[program("runed"), program("rune")], &tags)).clone()
+}
+
 /// The shelf of `syncthing/syncthing`: Debian's two versions as releases, `v1.19.2-ds1` and `v1.29.5` say, with their tags in this order.
 pub fn syncthing_releases() -> (PathBuf, [String; 2]) {
     static MADE: OnceLock<(PathBuf, [String; 2])> = OnceLock::new();

@@ -10,7 +10,7 @@ use crate::env::Env;
 use crate::material::{self, full_sweep};
 
 /// The chain that is killed.
-pub const CHAIN: &str = "upswap upgrade runed --version v2.0.0 --refresh-unit";
+pub const CHAIN: &str = "upswap upgrade runed --version v2.0.0 --refresh-unit --carry-edits";
 /// How many points a short sweep has while the trial is open, and before and after that.
 const INSIDE: usize = 14;
 const OUTSIDE: usize = 6;
@@ -22,6 +22,7 @@ const REFERENCE: &str = "cp -p /usr/local/bin/runed /usr/local/bin/runed.bak
     cp /opt/new/runed /usr/local/bin/runed
     setcap cap_net_bind_service=+ep /usr/local/bin/runed
     cp /opt/new/runed.service /etc/systemd/system/runed.service
+    cp /opt/new/00-upswap.conf /etc/systemd/system/runed.service.d
     systemctl daemon-reload
     systemctl start runed";
 
@@ -98,6 +99,16 @@ pub const WORDS: &str = r#"
             printf '%s ' "$is"
         done
     }
+    # The operator's edit is in the old unit itself, and over the new one in a drop-in.
+    carried() {
+        nice=$(systemctl show --property=Nice --value runed)
+        if cmp -s /opt/old/runed.service /etc/systemd/system/runed.service; then
+            [ "$nice" = 5 ] && [ ! -e "$drop_in" ]
+        else
+            [ "$nice" = 5 ] && cmp -s /opt/new/00-upswap.conf "$drop_in"
+        fi
+    }
+    drop_in=/etc/systemd/system/runed.service.d/00-upswap.conf
     service() {
         # A restart goes on in systemd when the systemctl that asked for it is gone.
         while systemctl list-jobs --no-legend runed.service | grep -q .; do sleep 0.01; done
@@ -108,12 +119,14 @@ pub const WORDS: &str = r#"
             echo other-file
         elif [ "$(systemctl show --property=NeedDaemonReload --value runed)" = yes ]; then
             echo stale-unit
+        elif ! carried; then
+            echo other-drop-in
         else
             case $(curl -fsS http://127.0.0.1/version) in v1.0.0) echo old ;; v2.0.0) echo new ;; *) echo unknown ;; esac
         fi
     }
     put_back() {
-        rm -rf /var/lib/upswap/* /usr/local/bin/.rune* /usr/local/bin/*.bak /etc/systemd/system/.runed* /tmp/tmp.*
+        rm -rf /var/lib/upswap/* /usr/local/bin/.rune* /usr/local/bin/*.bak /etc/systemd/system/.runed* /tmp/tmp.* "$drop_in" "${drop_in%/*}"/.00*
         cp --preserve=all --remove-destination /opt/old/rune /opt/old/runed /usr/local/bin
         cp --preserve=all --remove-destination /opt/old/runed.service /etc/systemd/system
         systemctl daemon-reload
@@ -148,10 +161,13 @@ pub fn ready(host: Env) -> Env {
         # The sweep settles itself what is pending.
         systemctl stop upswap-settle.timer
         set -- /usr/local/bin/rune /usr/local/bin/runed /etc/systemd/system/runed.service
+        sed -i '/^User=/i Nice=5' \"$3\"
+        systemctl daemon-reload
+        systemctl restart runed
         mkdir /opt/old /opt/new
         cp --preserve=all \"$@\" /opt/old
         {CHAIN}
-        cp --preserve=all \"$@\" /opt/new
+        cp --preserve=all \"$@\" /etc/systemd/system/runed.service.d/00-upswap.conf /opt/new
         . /opt/words
         put_back"
     ))

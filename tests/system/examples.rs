@@ -67,7 +67,8 @@ fn of_the_unit_tools() {
     host.run("cd /root/try; sed '/^Restart=/d' /etc/systemd/system/runed.service >runed.service").success();
     let template = "printf '[Service]\\nUser={{USER}}\\nExecStart={{BINARY}}\\n' >runed.service.in";
     try_all(&host, "unit-render", &[("--template", template)], &[]);
-    try_all(&host, "unit-diff", &[], &[("grep", 0), ("unit-diff", 1)]);
+    let base = "cp runed.service base.service; sed -i 's/^ExecStart=.*/& --debug/' /etc/systemd/system/runed.service";
+    try_all(&host, "unit-diff", &[("--drop-in", base)], &[("grep", 0), ("--drop-in", 0), ("unit-diff", 1)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 // A failing test tells on stderr what its host last said.
 #![allow(clippy::print_stderr)]
 
+mod carry;
 mod chain;
 mod chain_kill;
 mod env;
@@ -18,7 +19,9 @@ mod probes;
 mod proxy;
 mod reboot;
 mod recovery;
+mod refresh;
 mod registry;
 mod rune;
 mod setcap_keep;
 mod syncthing;
+mod unit_oracle;

@@ -17,7 +17,8 @@ use crate::material::{self, full_sweep};
 /// The folders of the host that are on the disk.
 const FOLDERS: [&str; 3] = ["/usr/local/bin", "/etc/systemd/system", "/var/lib/upswap"];
 /// The chain that the power goes in the middle of. From a folder: the release server does not come back with the host.
-const CHAIN: &str = "upswap upgrade runed --version v2.0.0 --refresh-unit --source /srv/releases/runestack/rune";
+const CHAIN: &str =
+    "upswap upgrade runed --version v2.0.0 --refresh-unit --carry-edits --source /srv/releases/runestack/rune";
 /// How the names of the images begin; the number of the test process follows.
 const PREFIX: &str = "upswap-disk-";
 /// How long the kernel may take to let go of a file system whose host is off.

@@ -85,6 +85,11 @@ impl<'h> Systemd<'h> {
         self.ask("reset-failed", vec!["reset-failed".into()], unit, ANSWER).map(drop)
     }
 
+    /// Starts `unit` and waits for the job to end.
+    pub fn start(&self, unit: &str) -> Result<(), SystemdError> {
+        self.ask("start", vec!["start".into()], unit, JOB).map(drop)
+    }
+
     /// Restarts `unit` and waits for the job to end.
     pub fn restart(&self, unit: &str) -> Result<(), SystemdError> {
         self.ask("restart", vec!["restart".into()], unit, JOB).map(drop)

@@ -162,6 +162,9 @@ fn unit_diff_prints_what_its_page_says() {
     host.file("c.service", "[Service]\nUser=a\nExecStart=/bin/a --x=2\nNice=1\n");
     host.answers(1, &["./a.service", "./c.service"]);
     host.answers(3, &["./a.service", "./nowhere"]);
+    host.answers(0, &["--drop-in", "--base", "known.service", "./a.service", "./b.conf"]);
+    host.file("d.service", "[Service]\nExecStart=/bin/a --x=3\nNice=1\n");
+    host.answers(1, &["--drop-in", "--base", "./d.service", "./a.service", "./c.service"]);
     host.matches_its_page();
 }
 

@@ -5,6 +5,7 @@
 //! - [`releases`]: makes releases, signed by the real `minisign`.
 //! - [`github`]: tells of them as the GitHub releases API does.
 //! - [`server`]: serves that over HTTPS with a CA of its own.
+//! - [`units`]: the units of the daemon.
 //! - [`http`], [`notify`]: the few lines of HTTP/1.1 and of `sd_notify(3)` that the programs need.
 
 pub mod elf;
@@ -14,3 +15,4 @@ pub mod marker;
 pub mod notify;
 pub mod releases;
 pub mod server;
+pub mod units;

@@ -14,8 +14,8 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::elf;
 use crate::marker::{Fault, Marker};
+use crate::{elf, units};
 
 /// The repository of the daemon's releases.
 pub const REPO: &str = "runestack/rune";
@@ -91,13 +91,17 @@ impl Shelf {
         self.dir.join(&self.repo).join(tag)
     }
 
-    /// Adds a release of the daemon: one archive for this machine, `rune_linux_amd64.tar.gz` say, and one for another.
+    /// Adds a release of the daemon, programs and units: one archive for this machine, `rune_linux_amd64.tar.gz` say, and one for another.
     pub fn add_rune(&self, programs: &Programs, tag: &str, fault: Fault, notes: Notes) -> io::Result<()> {
         let (here, elsewhere) = if goarch() == "amd64" { ("amd64", "arm64") } else { (goarch(), "amd64") };
         let mut assets = Vec::new();
         for (arch, fault) in [(here, fault), (elsewhere, Fault::OtherMachine)] {
             let programs = programs.released(tag, fault).map_err(io::Error::other)?;
-            let members = [("rune", programs.rune.as_slice()), ("runed", programs.runed.as_slice())];
+            let major = Marker { version: tag.to_owned(), fault }.major();
+            let units = units::files(major);
+            let units = units.iter().map(|(name, text)| (*name, text.as_bytes()));
+            let programs = [("rune", programs.rune.as_slice()), ("runed", programs.runed.as_slice())];
+            let members: Vec<_> = programs.into_iter().chain(units).collect();
             assets.push((format!("rune_linux_{arch}.tar.gz"), archive(&members)?));
         }
         self.add(tag, &assets, notes)
@@ -134,7 +138,7 @@ impl Shelf {
     }
 }
 
-/// A tar.gz of executables, the same bytes every time.
+/// A tar.gz of files, all of them executable, the same bytes every time.
 pub fn archive(members: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, content) in members {

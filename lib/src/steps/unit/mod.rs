@@ -15,9 +15,11 @@ use crate::words::unit::file::{File, Malformed};
 use crate::words::unit::reading::Reading;
 
 mod compare;
+mod drop_in;
 mod render;
 
 pub use compare::{Comparison, compare};
+pub use drop_in::{Carried, drop_in};
 pub use render::{RenderError, Rendered, from_program, from_template};
 
 /// How many lines that systemd ignores are named, for each file.
@@ -111,8 +113,8 @@ pub enum UnitError {
     /// Standard input is empty.
     #[error("standard input: no unit to read: the stage before gave nothing")]
     Nothing,
-    /// Both units are standard input.
-    #[error("'-' is standard input and can be one of the two units only")]
+    /// More than one unit is standard input.
+    #[error("'-' is standard input and can be one of the units only")]
     StdinTwice,
     /// systemd could not be asked.
     #[error(transparent)]
@@ -132,7 +134,7 @@ impl Coded for UnitError {
 impl Unit {
     /// What systemd makes of its files together.
     #[must_use]
-    pub fn reading(&self) -> Reading {
+    pub fn reading(&self) -> Reading<'_> {
         Reading::of(self.files.iter().map(|(_, file)| file))
     }
 

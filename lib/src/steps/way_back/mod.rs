@@ -7,6 +7,7 @@ pub mod guard;
 pub mod list;
 pub mod pending;
 pub mod record_proof;
+mod sockets;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -211,6 +212,9 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
     if stale {
         systemd.daemon_reload().map_err(failed)?;
     }
+    if services == Services::Prove {
+        sockets::reopen(&systemd, &set, &went.changed, say).map_err(failed)?;
+    }
     let generation = set.trial().home;
     let mut back = Back {
         title: title(set.record(), generation),
@@ -242,7 +246,9 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
             }
         }
     }
-    let home_is = (unproven.is_none() && !back.proven.is_empty() && back.stopped.is_empty()).then_some(Judged::Proven);
+    // A socket or timer that nobody had started says nothing about the files.
+    let all_ran = !back.stopped.iter().any(|unit| unit.ends_with(".service"));
+    let home_is = (unproven.is_none() && !back.proven.is_empty() && all_ran).then_some(Judged::Proven);
     // Where the old one is unhealthy too, it is not the new one's fault.
     let left = left.filter(|_| unproven.is_none());
     let (back_name, ended) = (back.name.clone(), set.settle_home(home_is, left, say));
@@ -298,7 +304,7 @@ fn put_back(
         }
         return Ok(None);
     }
-    // Only services run our files; sockets and timers need no more than the reload.
+    // Only services run our files; timers need no more than the reload, and sockets are open again.
     if !unit.ends_with(".service") {
         return Ok(None);
     }

@@ -49,7 +49,7 @@ pub fn value_of<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
 }
 
 /// `-x` and `--xy`, but no number and not the lone `-` of standard input.
-fn is_flag(word: &str) -> bool {
+pub(super) fn is_flag(word: &str) -> bool {
     word.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 

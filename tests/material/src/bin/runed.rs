@@ -9,7 +9,7 @@ use std::{env, fs, io, thread};
 
 use upswap_material::http::{Request, Response};
 use upswap_material::marker::{Fault, Marker};
-use upswap_material::notify;
+use upswap_material::{notify, units};
 
 const USAGE: &str = "\
 Usage: runed [--config FILE] [--listen ADDR:PORT]
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         }
         Some("print-systemd") => options(words.skip(1), &["--user", "--group", "--binary", "--config"]).map(|given| {
             let [user, group, binary, config] = given;
-            print!("{}", unit(&marker, user, group, binary, config));
+            print!("{}", units::service(marker.major(), user, group, binary, config));
         }),
         _ => options(words, &["--config", "--listen"])
             .and_then(|[config, listen]| listen_address(config, listen))
@@ -130,47 +130,4 @@ fn answer(stream: &TcpStream, version: &str) -> io::Result<()> {
         _ => Response::text(405, "only GET\n"),
     };
     response.write(&mut &*stream, request.method == "HEAD", None)
-}
-
-/// The canonical unit of this version: 2 and later raise the limit of open files, 3 and later need no file capability.
-fn unit(
-    marker: &Marker,
-    user: Option<String>,
-    group: Option<String>,
-    binary: Option<String>,
-    config: Option<String>,
-) -> String {
-    let user = user.unwrap_or_else(|| "rune".into());
-    let group = group.unwrap_or_else(|| user.clone());
-    let binary = binary.unwrap_or_else(|| "/usr/local/bin/runed".into());
-    let config = config.unwrap_or_else(|| "/etc/rune/runed.conf".into());
-    let limits = if marker.major() >= 2 { "LimitNOFILE=8192\n" } else { "" };
-    let ambient = if marker.major() >= 3 {
-        "AmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
-    } else {
-        ""
-    };
-    format!(
-        "\
-[Unit]
-Description=Rune server
-Documentation=man:runed(8)
-After=network-online.target
-Wants=network-online.target
-
-[Service]
-Type=notify
-User={user}
-Group={group}
-ExecStart={binary} --config {config}
-Restart=on-failure
-RestartSec=1s
-{limits}{ambient}StateDirectory=rune
-ProtectSystem=strict
-ProtectHome=yes
-
-[Install]
-WantedBy=multi-user.target
-"
-    )
 }
