@@ -149,7 +149,7 @@ fn prove(sides: &Sides, new: &State, target: State, text: &str) -> Result<(), Ve
         }
         let speaks = |file: &File| {
             State::of([file]).slots.contains_key(place)
-                || file.assignments().iter().any(|a| state::place_of(&a.section, &a.key).0 == *place)
+                || file.assignments().any(|a| state::place_of(&a.section, &a.key).0 == *place)
         };
         let early = sides.early.iter().find(|(_, file)| speaks(file)).map(|(name, _)| name.clone());
         let why = early.map_or(Why::Unsayable, Why::Early);
