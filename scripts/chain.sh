@@ -195,8 +195,9 @@ new_binary() {
 
 # runs_this_version: whether the unit is healthy as it is, with the files in place.
 runs_this_version() {
+    # PROBES is split at blanks, and what looks like a pattern of file names (a URL's ?) is none.
     # shellcheck disable=SC2086
-    svc-wait --quiet "$UNIT" --timeout 5s --stable 0 $PROBES 2>/dev/null
+    (set -f && exec svc-wait --quiet "$UNIT" --timeout 5s --stable 0 $PROBES) 2>/dev/null
 }
 
 # The second half of a script is for its own first half alone.
@@ -213,7 +214,7 @@ wait_for() {
     unit=$1
     shift
     # shellcheck disable=SC2086
-    svc-wait $loudness "$unit" ${TIMEOUT:+--timeout "$TIMEOUT"} ${STABLE:+--stable "$STABLE"} $PROBES "$@"
+    (set -f && exec svc-wait $loudness "$unit" ${TIMEOUT:+--timeout "$TIMEOUT"} ${STABLE:+--stable "$STABLE"} $PROBES "$@")
 }
 
 # forget_starts UNIT: the starts so far must not use up StartLimitBurst= for the one that is to come. Says nothing of a unit

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 
 fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env().with_user_manager(args.user);
-    let (proof, command) = (args.proof(), args.command);
+    let (proof, command) = (args.proof()?, args.command);
     let (found, answer): (_, fn(_) -> _) = if command.is_empty() {
         (recorded(&host, &proof, || service::watch(&host, say, &proof))?, Answer::product)
     } else {

@@ -7,7 +7,7 @@ use upswap::words::verdict::Name;
 use super::{Entry, Members};
 
 /// svc-wait's verdicts. `tests/cli/docs.rs` compares the names with those of the code.
-pub const VERDICTS: [(Name, &str); 29] = [
+pub const VERDICTS: [(Name, &str); 30] = [
     (
         Name::Healthy,
         "It ran the right executable through the whole hold-down without a restart, and every probe was answered.",
@@ -29,6 +29,10 @@ pub const VERDICTS: [(Name, &str); 29] = [
     (Name::NeverReady, "It was not up in time: at --timeout it was still starting, or TimeoutStartSec= ended it."),
     (Name::Hang, "It runs, and a probe got no answer at all."),
     (Name::ProbeFailed, "It runs, and a probe got a wrong answer or a refusal."),
+    (
+        Name::WrongListener,
+        "A probe was answered by somebody else: the socket that listens there is none of the unit's. Where a proxy in front of it is meant to answer, say --via-proxy.",
+    ),
     (Name::Watchdog, "systemd ended it: WatchdogSec= passed without a sign of life."),
     (Name::OomKilled, "The kernel or systemd-oomd ended it for want of memory."),
     (Name::Timeout, "It was up, and systemd ended it on a timeout (RuntimeMaxSec=, TimeoutStopSec=)."),
@@ -41,11 +45,11 @@ pub const VERDICTS: [(Name, &str); 29] = [
     (Name::StaleUnit, "The unit file was changed and systemd still has the old one: 'systemctl daemon-reload'."),
     (
         Name::NotProvable,
-        "Which executable runs can't be proven: ExecStart= names a script or a wrapper. Name the executable with --exe.",
+        "Which executable runs can't be proven: ExecStart= names a script or a wrapper. Name the executable with --exe. Or --tcp or --unix asks where systemd itself listens for a .socket unit: there a connection is accepted whether the service lives or not. Ask by --http, --exec or --version-from.",
     ),
     (
         Name::Unreadable,
-        "/proc or the control group could not be read, mostly for want of privileges. The exit status is 124.",
+        "/proc or the control group could not be read, or the network of the service not be entered, mostly for want of privileges. The exit status is 124.",
     ),
     (Name::Masked, "The unit is masked. COMMAND was not run."),
     (Name::NotFound, "There is no such unit. Before COMMAND this means that COMMAND was not run."),
@@ -235,10 +239,29 @@ pub const SVC_WAIT: Members = &[(
         ("times", "How long things took, in milliseconds."),
         ("times.job_ms", "COMMAND; null when there was none, or when it was not run."),
         (
+            "times.active_ms",
+            "From the end of COMMAND, or from the start without one, until systemd first said that the unit is active; null when it never did.",
+        ),
+        (
+            "times.answer_ms",
+            "Likewise until all probes were first answered; null when they never were, or when there are none.",
+        ),
+        (
             "times.healthy_ms",
             "From the end of COMMAND, or from the start without one, until first healthy; null when it never was.",
         ),
+        ("times.stable_ms", "How long it then stayed healthy; null when it never was."),
+        (
+            "times.pause_ms",
+            "With --measure: the longest time from one answer to the next, from before COMMAND until first healthy; null when there was no answer before or after.",
+        ),
         ("times.total_ms", "From the start to the verdict."),
+        ("probes", "The probes, in the order of the options in the synopsis."),
+        ("probes[].name", "Its option without the dashes and what it asks, a password and a query left out."),
+        ("probes[].advisory", "Whether its failure is only told."),
+        ("probes[].answered", "Whether its last answer was the right one; null when it was never asked."),
+        ("probes[].text", "What was wrong with that; empty when nothing was."),
+        ("probes[].answer_ms", "When it was first answered, as times.answer_ms; null when it never was."),
         ("journal", "The last journal lines of this run; none when it is healthy."),
     ],
 )];
@@ -352,6 +375,10 @@ pub const ROLLBACK: Members = &[
                 "Its version; null where none is known, as for files that were found in place.",
             ),
             ("names[].generations[].verdict", "unproven, proven or unhealthy."),
+            (
+                "names[].generations[].pause_ms",
+                "How long its service did not answer when it was brought in, in milliseconds; null unless svc-wait --measure found that.",
+            ),
             ("names[].generations[].why", "Why it is unhealthy; null otherwise."),
             ("names[].generations[].time", "When it was made (RFC 3339)."),
             ("names[].generations[].files", "Its paths, and what each of them is in this generation."),

@@ -16,6 +16,7 @@ mod locks;
 #[path = "../support/material.rs"]
 mod material;
 mod matrix;
+mod probes;
 mod proxy;
 mod reboot;
 mod recovery;

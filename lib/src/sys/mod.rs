@@ -27,6 +27,7 @@ pub mod process;
 pub mod say;
 pub mod scope;
 pub mod signals;
+pub mod sockets;
 pub mod systemd;
 mod terminal;
 pub mod tool;

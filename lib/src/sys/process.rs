@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -15,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::Host;
+
+/// How much is kept of what a command line prints, at either end.
+const PRINTED: u64 = 4096;
 
 /// A descriptor of one process: it can't come to mean another one, as a number can (`pidfd_open(2)`).
 #[derive(Debug)]
@@ -30,14 +33,41 @@ impl Pidfd {
     /// True when the process ended, waiting for that for at most `time`.
     #[must_use]
     pub fn ended_within(&self, time: Duration) -> bool {
-        let time = Timespec {
-            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(time.subsec_nanos()),
-        };
-        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
-        // Interrupted or refused means "not seen to end"; the caller looks again anyway.
-        matches!(poll(&mut fds, Some(&time)), Ok(1))
+        self.first_of(None, time) == First::Ended
     }
+
+    /// Waits until the process ends or `other` can be read or was closed at its other end, for at most `time`.
+    #[must_use]
+    pub fn first_of(&self, other: Option<BorrowedFd>, time: Duration) -> First {
+        first_of(Some(self), other, time)
+    }
+}
+
+/// What came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The process ended.
+    Ended,
+    /// The other descriptor has something.
+    Other,
+    /// Neither, in all the time.
+    Neither,
+}
+
+/// Waits for whichever of the two is there, for at most `time`.
+#[must_use]
+pub fn first_of(process: Option<&Pidfd>, other: Option<BorrowedFd>, time: Duration) -> First {
+    let time =
+        Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) };
+    let mut fds: Vec<_> =
+        process.iter().map(|pidfd| PollFd::from_borrowed_fd(pidfd.0.as_fd(), PollFlags::IN)).collect();
+    fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+    // Interrupted or refused means that nothing was seen; the caller looks again anyway.
+    if !matches!(poll(&mut fds, Some(&time)), Ok(1..)) {
+        return First::Neither;
+    }
+    let ended = process.is_some() && fds.first().is_some_and(|fd| !fd.revents().is_empty());
+    if ended { First::Ended } else { First::Other }
 }
 
 /// One file, whatever its names are.
@@ -158,17 +188,33 @@ pub fn foreground(command: &[OsString]) -> io::Result<ExitStatus> {
 /// How a command line ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// By itself, with this status; and the last line it wrote.
-    Itself(ExitStatus, String),
-    /// It was killed at its deadline, with all its children that stayed in its process group.
+    /// By itself, with this status, after it had printed this.
+    Itself(ExitStatus, Printed),
+    /// It was killed, with all its children that stayed in its process group: at its deadline, or because it was to stop.
     Killed,
 }
 
-/// Runs `line` by `/bin/sh -c` in a process group of its own, without input, for at most `deadline`.
-pub fn shell(line: &str, deadline: Duration) -> io::Result<Ended> {
+/// What a command line wrote, both streams in one.
+#[derive(Debug, Default)]
+pub struct Printed {
+    /// The beginning, at most 4 KiB.
+    pub first: String,
+    /// The last line.
+    pub last: String,
+}
+
+/// Runs `line` by `/bin/sh -c` in a process group of its own, without input, for at most `deadline`, and no longer than until
+/// the other end of `stop` is closed.
+pub fn shell(
+    line: &str,
+    environment: &[(&str, String)],
+    deadline: Duration,
+    stop: Option<BorrowedFd>,
+) -> io::Result<Ended> {
     let mut output = tempfile::tempfile()?;
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         // It is run again by whoever settles, wherever he stands: a relative path must not mean what lies there.
         .current_dir("/")
         .stdin(Stdio::null())
@@ -176,7 +222,7 @@ pub fn shell(line: &str, deadline: Duration) -> io::Result<Ended> {
         .stderr(Stdio::from(output.try_clone()?))
         .process_group(0)
         .spawn()?;
-    let ended = Pidfd::open(child.id()).map(|pidfd| pidfd.ended_within(deadline));
+    let ended = Pidfd::open(child.id()).map(|pidfd| pidfd.first_of(stop, deadline) == First::Ended);
     if !matches!(ended, Ok(true)) {
         // Not yet waited for, so its number, and that of its group, still belong to it.
         if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
@@ -187,12 +233,15 @@ pub fn shell(line: &str, deadline: Duration) -> io::Result<Ended> {
     }
     let status = child.wait()?;
     let end = output.seek(SeekFrom::End(0))?;
-    output.seek(SeekFrom::Start(end.saturating_sub(4096)))?;
-    let mut tail = Vec::new();
-    output.take(4096).read_to_end(&mut tail)?;
-    let tail = String::from_utf8_lossy(&tail);
-    let last = tail.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    Ok(Ended::Itself(status, last.to_owned()))
+    let mut part = |from| -> io::Result<String> {
+        output.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut output).take(PRINTED).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let (first, tail) = (part(0)?, part(end.saturating_sub(PRINTED))?);
+    let last = tail.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned();
+    Ok(Ended::Itself(status, Printed { first, last }))
 }
 
 #[cfg(test)]
@@ -250,12 +299,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let line = format!("sleep 600 & echo $! > '{}'; wait", file.display());
-        assert!(matches!(shell(&line, Duration::from_millis(500)).unwrap(), Ended::Killed));
+        assert!(matches!(shell(&line, &[], Duration::from_millis(500), None).unwrap(), Ended::Killed));
         let pid = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
         assert!(Pidfd::open(pid).map_or(true, |child| child.ended_within(Duration::from_secs(60))));
-        match shell("echo a; echo 'the reason' >&2; exit 3", Duration::from_secs(60)).unwrap() {
-            Ended::Itself(status, last) => assert_eq!((status.code(), last.as_str()), (Some(3), "the reason")),
+        match shell("echo $X; echo 'the reason' >&2; exit 3", &[("X", "a".into())], Duration::from_secs(60), None)
+            .unwrap()
+        {
+            Ended::Itself(status, printed) => {
+                assert_eq!((status.code(), printed.last.as_str()), (Some(3), "the reason"));
+                assert_eq!(printed.first, "a\nthe reason\n");
+            }
             Ended::Killed => panic!("it ended by itself"),
         }
+        let (stop, still) = io::pipe().unwrap();
+        drop(still);
+        assert!(matches!(
+            shell("sleep 600", &[], Duration::from_secs(600), Some(stop.as_fd())).unwrap(),
+            Ended::Killed
+        ));
     }
 }

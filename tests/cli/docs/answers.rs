@@ -172,7 +172,7 @@ fn unit_diff_prints_what_its_page_says() {
 fn svc_wait_prints_what_its_page_says() {
     let mut host = Host::new("svc-wait");
     host.file("usr/bin/systemctl", "#!/bin/sh\necho LoadState=not-found\n");
-    host.answers(1, &["runed", "--", "false"]);
+    host.answers(1, &["runed", "--exec", "true", "--", "false"]);
     fs::remove_file(host.path("usr/bin/systemctl")).unwrap();
     host.answers(3, &["runed"]);
     host.matches_its_page();

@@ -83,6 +83,9 @@ pub struct Generation {
     pub files: BTreeMap<Dest, Option<FileState>>,
     /// What is known of its health.
     pub verdict: Judged,
+    /// How long its service did not answer when this generation was brought in, in milliseconds, when that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<u64>,
 }
 
 /// What is known of a generation's health.
@@ -309,6 +312,7 @@ mod tests {
                 replaced: (id > 1).then(|| id - 1),
                 files: [(dest, Some(file(id, &format!("v{id}"))))].into(),
                 verdict: verdict.clone(),
+                pause_ms: None,
             });
         }
         record

@@ -169,6 +169,7 @@ impl<'h> Set<'h, Settled> {
             replaced: Some(home),
             files: self.files_of(home),
             verdict: Judged::Unproven,
+            pause_ms: None,
         };
         let mut set = self.on_trial(generation, home, Arrived::Swap, &brings.units)?;
         set.state.0.by_hand = brings.by_hand;
@@ -371,6 +372,10 @@ impl<'h> Set<'h, OnTrial> {
             && judged != Judged::Unproven
         {
             generation.verdict = judged;
+        }
+        let pause_ms = self.trial().pause_ms();
+        if let Some(generation) = self.record.generation_mut(id).filter(|_| pause_ms.is_some()) {
+            generation.pause_ms = pause_ms;
         }
         self.record.current = id;
         self.record.arrived = Arrived::Swap;

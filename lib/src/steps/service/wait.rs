@@ -1,13 +1,15 @@
 //! The wait: record, run COMMAND, look, ask, and fold it all into the verdict.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::executable::ADVICE;
+use super::probe::{self, Measure, Probes};
 use super::watch::{ANSWER, Watch};
-use super::{executable, journal, observe_within, probe};
+use super::{executable, journal, observe_within};
 use crate::sys::Host;
 use crate::sys::process::{self, FileId};
 use crate::sys::say::Say;
@@ -17,7 +19,7 @@ use crate::words::duration::Span;
 use crate::words::exit::{Coded, Exit, Stop};
 use crate::words::proof::{Exe, Proof};
 use crate::words::verdict::fold::{Deed, Executable, Fold, Limits, Observation, Probed, Wants};
-use crate::words::verdict::state::State;
+use crate::words::verdict::state::{Active, State};
 use crate::words::verdict::{Name, Times, Verdict, shown};
 
 /// The least time a probe is given, however near the deadline is.
@@ -70,16 +72,21 @@ pub fn wait(
     proof: &Proof,
     deed: impl FnOnce() -> Result<(), Stop>,
 ) -> Result<Verdict, WaitError> {
-    let begun = Instant::now();
+    let mut begun = Instant::now();
     let unit = one_unit(&proof.unit)?;
     let before = observe_within(host, &unit, proof.timeout.max(ANSWER))?;
-    let refused = Fold::refuse(&before).or_else(|| executable::never_provable(host, &before, &proof.exe));
+    let refused = Fold::refuse(&before)
+        .or_else(|| executable::never_provable(host, &before, &proof.exe))
+        .or_else(|| probe::never_provable(host, proof, &before));
     if let Some((name, text)) = refused {
-        let times = Times { job_ms: None, healthy_ms: None, total_ms: millis(begun.elapsed()) };
+        let times = Times { total_ms: millis(begun.elapsed()), ..Times::default() };
         let text = format!("{text} (nothing was run)");
-        return Ok(verdict(host, &unit, (name, text), Some(&before), times));
+        let (probes, _) = Probes::of(proof).told();
+        return Ok(Verdict { probes, ..verdict(host, &unit, (name, text), Some(&before), times) });
     }
+    let measure = proof.measure.then(|| Measure::begin(host, proof, &before, say)).flatten();
     say.detail(format_args!("{unit}: before COMMAND: {} ({})", before.sub, before.load));
+    begun = Instant::now();
     let done = match deed() {
         Ok(()) => Deed::Done(before),
         Err(stop) if stop.exit == Exit::Usage => return Err(WaitError::Command(stop)),
@@ -87,13 +94,13 @@ pub fn wait(
     };
     let job = begun.elapsed();
     say.detail(format_args!("{unit}: COMMAND took {}", shown(job)));
-    judge(host, say, proof, &unit, done, Some(job))
+    judge(host, say, proof, &unit, done, Some(job), measure)
 }
 
 /// Judges the unit as it is, from now on.
 pub fn watch(host: &Host, say: &Say, proof: &Proof) -> Result<Verdict, WaitError> {
     let unit = one_unit(&proof.unit)?;
-    judge(host, say, proof, &unit, Deed::Nothing, None)
+    judge(host, say, proof, &unit, Deed::Nothing, None, None)
 }
 
 /// The verdict on a unit that runs none of the files `brought`, though `ExecStart=` names one that is called the same: restarted,
@@ -115,8 +122,8 @@ pub fn runs_elsewhere(host: &Host, proof: &Proof, brought: &[PathBuf]) -> Result
         path.display(),
         dest.display()
     );
-    let times = Times { job_ms: None, healthy_ms: None, total_ms: 0 };
-    Ok(Some(verdict(host, &unit, (Name::WrongBinary, text), Some(&state), times)))
+    let (probes, _) = Probes::of(proof).told();
+    Ok(Some(Verdict { probes, ..verdict(host, &unit, (Name::WrongBinary, text), Some(&state), Times::default()) }))
 }
 
 /// The deed of a wrapper: COMMAND in the foreground, its stdout on our stderr.
@@ -140,8 +147,10 @@ fn judge(
     unit: &str,
     deed: Deed,
     job: Option<Duration>,
+    mut measure: Option<Measure>,
 ) -> Result<Verdict, WaitError> {
     let begun = Instant::now();
+    let (mut answers, mut active, mut pause) = (Probes::of(proof), None, None);
     let limits = Limits { timeout: proof.timeout, stable: proof.stable };
     let mut fold = Fold::new(unit, limits, deed);
     let mut watch = Watch::over(host, unit);
@@ -152,10 +161,18 @@ fn judge(
                 let was_up = fold.healthy_since().is_some();
                 let wants = fold.wants(from, &state);
                 let left = fold.deadline().saturating_sub(begun.elapsed());
-                let (executable, probed) = evidence(host, proof, &state, wants, fold.is_new_run(&state), left);
+                if state.active == Active::Active {
+                    active.get_or_insert(from);
+                }
+                let ask = || answers.ask(host, &watch, &state, begun, left.max(LEAST_TRY));
+                let (executable, probed) = evidence(host, proof, &state, wants, fold.is_new_run(&state), ask);
                 let ended = watch.ended();
                 let observation = Observation { from, to: begun.elapsed(), state, ended, executable, probed };
-                if let Some(judged) = fold.observe(&observation) {
+                let judged = fold.observe(&observation);
+                if fold.healthy_since().is_some() {
+                    pause = pause.or_else(|| measure.take().and_then(Measure::end));
+                }
+                if let Some(judged) = judged {
                     break judged;
                 }
                 if !was_up && fold.healthy_since().is_some() {
@@ -176,9 +193,24 @@ fn judge(
         watch.pause(next.saturating_sub(now).max(Duration::from_millis(1)));
     };
     let total = job.unwrap_or_default().saturating_add(begun.elapsed());
-    let healthy_ms = fold.healthy_since().map(millis);
-    let times = Times { job_ms: job.map(millis), healthy_ms, total_ms: millis(total) };
-    Ok(verdict(host, unit, judged, fold.seen(), times))
+    let (probes, answered) = answers.told();
+    let (name, mut text) = judged;
+    if let Some(pause) = pause {
+        let _ = write!(text, "; {} without an answer", shown(pause));
+    }
+    for advisory in probes.iter().filter(|asked| asked.advisory && asked.answered == Some(false)) {
+        let _ = write!(text, "; advisory: {}", advisory.text);
+    }
+    let times = Times {
+        job_ms: job.map(millis),
+        active_ms: active.map(millis),
+        answer_ms: answered.map(millis),
+        healthy_ms: fold.healthy_since().map(millis),
+        stable_ms: fold.healthy_since().map(|since| millis(begun.elapsed().saturating_sub(since))),
+        pause_ms: pause.map(millis),
+        total_ms: millis(total),
+    };
+    Ok(Verdict { probes, ..verdict(host, unit, (name, text), fold.seen(), times) })
 }
 
 /// What `wants` asks for: the executable first, then old processes, then the probes; each only when all before it is proven.
@@ -188,15 +220,14 @@ fn evidence(
     state: &State,
     wants: Wants,
     new: bool,
-    left: Duration,
+    ask: impl FnOnce() -> Option<Probed>,
 ) -> (Option<Executable>, Option<Probed>) {
     let mut executable = wants.executable.then(|| executable::prove(host, state, &proof.exe, new));
     if wants.executable && wants.probes && executable == Some(Executable::Proven) {
         executable = Some(executable::prove_none_old(host, state, &proof.exe));
     }
     let proven = executable.as_ref().is_none_or(|executable| *executable == Executable::Proven);
-    let probed = (wants.probes && proven).then(|| probe::ask(&proof.probes, left.max(LEAST_TRY)));
-    (executable, probed)
+    (executable, if wants.probes && proven { ask() } else { None })
 }
 
 fn verdict(host: &Host, unit: &str, (name, text): (Name, String), seen: Option<&State>, times: Times) -> Verdict {
@@ -213,6 +244,7 @@ fn verdict(host: &Host, unit: &str, (name, text): (Name, String), seen: Option<&
         pid: seen.and_then(|state| state.main_pid.or(state.last_pid)),
         invocation: seen.and_then(|state| state.invocation.clone()),
         times,
+        probes: Vec::new(),
         journal,
     }
 }

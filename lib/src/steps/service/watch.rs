@@ -1,11 +1,12 @@
 //! Looking at a unit: what systemd says, and a descriptor of the main process that tells of its end within a millisecond.
 
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::observe_within;
 use crate::sys::Host;
-use crate::sys::process::Pidfd;
+use crate::sys::process::{self, First, Pidfd};
 use crate::sys::systemd::SystemdError;
 use crate::words::verdict::state::State;
 
@@ -64,6 +65,11 @@ impl<'a> Watch<'a> {
     /// True when the main process has ended, whatever systemd says so far.
     pub(super) fn ended(&self) -> bool {
         self.pause_on(Duration::ZERO)
+    }
+
+    /// Waits until the main process ends or `other` can be read, for at most `time`.
+    pub(super) fn first_of(&self, other: BorrowedFd, time: Duration) -> First {
+        process::first_of(self.main.as_ref().and_then(|main| main.pidfd.as_ref()), Some(other), time)
     }
 
     /// Sleeps until it is time to look again: at most `limit`, longer and longer while nothing changes, and not a

@@ -1,6 +1,7 @@
 //! `rollback --list`: what there is to go back to.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::sys::say::Say;
 use crate::sys::{Host, clock, lock};
 use crate::words::exit::{Exit, Stop};
 use crate::words::name::Name;
+use crate::words::verdict::shown;
 
 /// One NAME as `--list` shows it.
 #[derive(Debug, Serialize)]
@@ -57,6 +59,8 @@ pub struct Line {
     pub verdict: &'static str,
     /// Why it is unhealthy.
     pub why: Option<String>,
+    /// How long its service did not answer when it was brought in, in milliseconds, when that was measured.
+    pub pause_ms: Option<u64>,
     /// When it was made, RFC 3339.
     pub time: String,
     /// Its files.
@@ -173,7 +177,7 @@ pub fn table(rows: &[Row]) -> String {
                 line.version.clone().unwrap_or_else(|| "-".to_owned()),
                 line.verdict.to_owned(),
                 line.time.clone(),
-                line.why.clone().unwrap_or_default(),
+                line.why.clone().or_else(|| line.pause_ms.map(pause)).unwrap_or_default(),
             ]);
         }
     }
@@ -213,6 +217,10 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
+fn pause(ms: u64) -> String {
+    format!("{} without an answer", shown(Duration::from_millis(ms)))
+}
+
 fn row(host: &Host, record: Record) -> Row {
     let trial = record.trial.as_ref().map(|t| OpenTrial {
         generation: t.generation,
@@ -244,6 +252,7 @@ fn line(generation: &Generation) -> Line {
         version: generation.version().map(str::to_owned),
         verdict,
         why,
+        pause_ms: generation.pause_ms,
         time: clock::rfc3339(generation.time),
         files: generation.files.iter().map(file).collect(),
     }

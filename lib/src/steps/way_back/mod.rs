@@ -317,7 +317,12 @@ fn put_back(
         stable: STABLE,
         probes: Vec::new(),
         exe: Exe::default(),
+        advisory: Vec::new(),
+        via_proxy: false,
+        measure: false,
     });
+    let version = |id: Id| set.record().generation(id).and_then(Generation::version);
+    let proof = proof.for_the_way_back(version(set.trial().generation), version(set.trial().home));
     let restart = || {
         // The attempts of the bad version must not use up the good one's start limit.
         let _ = systemd.reset_failed(unit);

@@ -65,5 +65,5 @@ fn finding(verdict: &Verdict) -> Finding {
         name if name.blames_the_program() => Judged::Unhealthy(text.clone()),
         _ => Judged::Unproven,
     };
-    Finding { judged, text }
+    Finding { judged, text, pause_ms: verdict.times.pause_ms }
 }

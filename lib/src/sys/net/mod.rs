@@ -4,6 +4,7 @@
 //! hop is looked at here: never from https to http, and no secret to another origin.
 
 mod answer;
+pub mod direct;
 mod error;
 mod page;
 mod proxy;

@@ -43,6 +43,8 @@ pub enum Probed {
     Answered,
     /// A wrong answer, or a refusal.
     Wrong(String),
+    /// An answer that proves nothing of this unit: why, by its own name.
+    Unproven(Name, String),
     /// No answer at all within the time of one try.
     Silent(String),
     /// No answer either, but the deadline cut its try short.
@@ -98,7 +100,7 @@ pub struct Fold {
     last_probes: Option<Duration>,
     failed_probes: u32,
     /// The last wrong answer before it was first healthy. It says more than a try that was cut short.
-    wrong_answer: Option<String>,
+    wrong_answer: Option<(Name, String)>,
     /// Why it was not up at the last look.
     not_yet: Option<(Name, String)>,
 }
@@ -315,6 +317,7 @@ impl Fold {
             return match &o.probed {
                 Some(Probed::Answered) => Reading::Finished,
                 Some(Probed::Wrong(text)) => Reading::NotYet(Name::ProbeFailed, text.clone()),
+                Some(Probed::Unproven(name, text)) => Reading::NotYet(*name, text.clone()),
                 Some(Probed::Silent(text) | Probed::CutShort(text)) => Reading::NotYet(Name::Hang, text.clone()),
                 None => unasked("its probes were not asked"),
             };
@@ -363,12 +366,20 @@ impl Fold {
         }
         match &o.probed {
             Some(Probed::Wrong(text)) => {
-                self.wrong_answer = Some(text.clone());
+                self.wrong_answer = Some((Name::ProbeFailed, text.clone()));
                 return self.unanswered_probe(Name::ProbeFailed, text);
+            }
+            // These don't change by themselves.
+            Some(Probed::Unproven(name @ (Name::NotProvable | Name::Unreadable), text)) => {
+                return Reading::Broken(*name, text.clone());
+            }
+            Some(Probed::Unproven(name, text)) => {
+                self.wrong_answer = Some((*name, text.clone()));
+                return self.unanswered_probe(*name, text);
             }
             Some(Probed::CutShort(text)) => {
                 return match self.wrong_answer.clone().filter(|_| self.held.is_none()) {
-                    Some(wrong) => self.unanswered_probe(Name::ProbeFailed, &wrong),
+                    Some((name, wrong)) => self.unanswered_probe(name, &wrong),
                     None => self.unanswered_probe(Name::Hang, text),
                 };
             }

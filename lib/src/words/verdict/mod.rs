@@ -44,6 +44,8 @@ pub enum Name {
     Hang,
     /// It runs, and a probe was answered wrongly or refused.
     ProbeFailed,
+    /// The probe was answered, by somebody else than this unit.
+    WrongListener,
     /// `WatchdogSec=` passed without a sign of life.
     Watchdog,
     /// The kernel or systemd-oomd ended it for want of memory.
@@ -125,10 +127,34 @@ impl fmt::Display for Name {
 pub struct Times {
     /// How long COMMAND took; `None` without one.
     pub job_ms: Option<u64>,
+    /// From the end of COMMAND (from the start without one) until systemd first said that the unit is active.
+    pub active_ms: Option<u64>,
+    /// Likewise until all probes were first answered; `None` when they never were, or when there are none.
+    pub answer_ms: Option<u64>,
     /// From the end of COMMAND (from the start without one) until the unit was first healthy; `None` when it never was.
     pub healthy_ms: Option<u64>,
+    /// How long it then stayed healthy, to the verdict.
+    pub stable_ms: Option<u64>,
+    /// The longest time without an answer, from the last answer before it to the first one after it, from before COMMAND until
+    /// first healthy; `None` when that was not measured, or when there was no answer before or after.
+    pub pause_ms: Option<u64>,
     /// From the start to the verdict.
     pub total_ms: u64,
+}
+
+/// What became of one probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its name: the option it was given by, and what it asks.
+    pub name: String,
+    /// Whether its failure is only told.
+    pub advisory: bool,
+    /// Whether the last answer was the right one; `None` when it was never asked.
+    pub answered: Option<bool>,
+    /// What was wrong with it; empty when nothing was.
+    pub text: String,
+    /// When it was first answered, in milliseconds from the end of COMMAND.
+    pub answer_ms: Option<u64>,
 }
 
 /// The answer to "is it healthy?".
@@ -149,6 +175,8 @@ pub struct Verdict {
     pub invocation: Option<String>,
     /// When things happened.
     pub times: Times,
+    /// The probes, in the order in which they were given.
+    pub probes: Vec<Asked>,
     /// The last journal lines of this invocation; empty when healthy, or when there is no journal.
     pub journal: Vec<String>,
 }

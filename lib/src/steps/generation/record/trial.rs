@@ -40,6 +40,9 @@ pub struct Finding {
     pub judged: Judged,
     /// The verdict: its name and its evidence.
     pub text: String,
+    /// How long the unit did not answer when it was restarted, in milliseconds, when that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<u64>,
 }
 
 impl Trial {
@@ -53,6 +56,12 @@ impl Trial {
             None if !self.verdicts.is_empty() && found.all(|judged| *judged == Judged::Proven) => Judged::Proven,
             None => Judged::Unproven,
         }
+    }
+
+    /// The longest pause of its units, when one was measured.
+    #[must_use]
+    pub fn pause_ms(&self) -> Option<u64> {
+        self.verdicts.values().filter_map(|finding| finding.pause_ms).max()
     }
 
     /// What to do before anything else can be done to `name`.
