@@ -304,11 +304,11 @@ impl Edit {
         })
     }
 
-    fn old(&self) -> String {
+    fn operated(&self) -> String {
         self.with(self.old)
     }
 
-    fn new(&self) -> String {
+    fn refreshed(&self) -> String {
         self.with(&[RELEASE, self.new].concat())
     }
 }
@@ -430,8 +430,8 @@ fn a_new_unit_with_the_drop_in_is_the_old_one_to_systemd() {
     // A drop-in of an earlier refresh is the operator's, so neither release has it.
     let without = |edit: &Edit| edit.drop_ins.iter().any(|(name, _)| *name == "00-upswap.conf").then(String::new);
     let base = loaded(&host, |_, edit| (edit.base().to_owned(), without(edit)));
-    let new = loaded(&host, |_, edit| (edit.new(), without(edit)));
-    let old = loaded(&host, |_, edit| (edit.old(), None));
+    let new = loaded(&host, |_, edit| (edit.refreshed(), without(edit)));
+    let old = loaded(&host, |_, edit| (edit.operated(), None));
     let mut given = Vec::new();
     for (unit, edit) in base.iter().chain(&new).chain(&old).zip(EDITS.iter().cycle()) {
         assert_eq!(unit["LoadState"], ["loaded"], "{}", edit.name);
@@ -444,15 +444,15 @@ fn a_new_unit_with_the_drop_in_is_the_old_one_to_systemd() {
             cat >{name}.new <<'END'\n{}END
             unit-diff --drop-in --base ./{name}.base {name} ./{name}.new",
             edit.base(),
-            edit.new()
+            edit.refreshed()
         );
         given.push(host.run(&script).success().stdout().to_owned() + "\n");
     }
-    let carried = loaded(&host, |number, edit| (edit.new(), Some(given[number].clone())));
+    let carried = loaded(&host, |number, edit| (edit.refreshed(), Some(given[number].clone())));
     let is_reset = |line: &&str| line.ends_with('=');
     let without_resets = loaded(&host, |number, edit| {
         let kept = given[number].lines().filter(|line| !is_reset(line)).collect::<Vec<_>>().join("\n");
-        (edit.new(), Some(kept + "\n"))
+        (edit.refreshed(), Some(kept + "\n"))
     });
     let mut problems = String::new();
     let mut resets = 0;
