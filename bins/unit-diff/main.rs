@@ -16,6 +16,6 @@ fn main() -> ExitCode {
 
 fn work(args::Args { refuse_loss, old, new, common }: args::Args, say: &Say) -> Result<Answer, Stop> {
     let difference = unit::compare(&Host::from_env(), &old, &new, say)?;
-    let exit = difference.exit(refuse_loss);
-    Ok(Answer::product(exit).text(difference.text(common.colours())).json(difference.json()))
+    let answer = Answer::product(difference.exit(refuse_loss));
+    Ok(if common.json { answer.json(difference.json()) } else { answer.text(difference.text(common.colours())) })
 }

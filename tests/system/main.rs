@@ -22,3 +22,4 @@ mod rune;
 mod setcap_keep;
 mod syncthing;
 mod unit_diff;
+mod unit_oracle;

@@ -133,7 +133,7 @@ impl Coded for UnitError {
 impl Unit {
     /// What systemd makes of its files together.
     #[must_use]
-    pub fn reading(&self) -> Reading {
+    pub fn reading(&self) -> Reading<'_> {
         Reading::of(self.files.iter().map(|(_, file)| file))
     }
 

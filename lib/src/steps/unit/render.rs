@@ -158,7 +158,7 @@ fn finished(name: &str, text: Vec<u8>, from: Value, say: &Say) -> Result<Rendere
     if file.sections().is_empty() {
         return Err(no_unit(if file.bytes().is_empty() { "it is empty" } else { "it has no [Section]" }));
     }
-    if file.assignments().is_empty() {
+    if file.assignments().len() == 0 {
         return Err(no_unit("it sets nothing"));
     }
     for complaint in file.complaints() {

@@ -59,13 +59,13 @@ pub fn compare(old: &Reading, new: &Reading) -> Vec<Change> {
     let mut changes = Vec::new();
     for (_, name) in ranked {
         let mut parts = Vec::new();
-        setting(&name.1, old.settings().get(name), new.settings().get(name), &mut parts);
+        setting(name.1, old.settings().get(name), new.settings().get(name), &mut parts);
         let from = changes.len();
         changes.extend(parts.into_iter().map(|Difference { class, part, old, new }| Change {
             class,
             effect: None,
-            section: name.0.clone(),
-            key: name.1.clone(),
+            section: name.0.to_owned(),
+            key: name.1.to_owned(),
             part,
             old,
             new,
@@ -116,8 +116,8 @@ impl fmt::Display for Change {
 }
 
 /// `[Unit]` first, `[Install]` and what systemd doesn't know last, as people write units; then the order of the files.
-fn rank(name: &Name, old: &Reading, new: &Reading) -> (u8, String, bool, usize) {
-    let section = match name.0.as_str() {
+fn rank<'a>(name: &Name<'a>, old: &Reading, new: &Reading) -> (u8, &'a str, bool, usize) {
+    let section = match name.0 {
         "Unit" => 0,
         "Install" => 2,
         other if keys::is_section(other) => 1,
@@ -125,7 +125,7 @@ fn rank(name: &Name, old: &Reading, new: &Reading) -> (u8, String, bool, usize) 
     };
     let (first, second) = (old.settings().get(name), new.settings().get(name));
     let rank = first.or(second).map(|s| s.rank).unwrap_or_default();
-    (section, name.0.clone(), first.is_none(), rank)
+    (section, name.0, first.is_none(), rank)
 }
 
 /// A [`Change`] before its section and key are known.
@@ -156,8 +156,9 @@ impl Difference {
 }
 
 fn setting(key: &str, old: Option<&Setting>, new: Option<&Setting>, out: &mut Vec<Difference>) {
-    let values = |s: Option<&Setting>| s.map(|s| s.values.clone()).unwrap_or_default();
-    let (before, after) = (values(old), values(new));
+    let values =
+        |s: Option<&Setting>| s.map(|s| s.values.iter().map(|v| (*v).to_owned()).collect()).unwrap_or_default();
+    let (before, after): (Vec<String>, Vec<String>) = (values(old), values(new));
     if old.is_some() && new.is_some() && before == after {
         return;
     }
@@ -335,8 +336,8 @@ mod tests {
     use crate::words::unit::file::File;
     use proptest::prelude::*;
 
-    fn reading(text: &str) -> Reading {
-        Reading::of(&[File::parse(text.as_bytes().to_vec()).unwrap()])
+    fn reading(text: &str) -> Reading<'static> {
+        Reading::of([&*Box::leak(Box::new(File::parse(text.as_bytes().to_vec()).unwrap()))])
     }
 
     fn changes(old: &str, new: &str) -> Vec<String> {

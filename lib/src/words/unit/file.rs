@@ -17,17 +17,19 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     bytes: Vec<u8>,
-    lines: Vec<Line>,
+    lines: Vec<Place>,
     sections: Vec<String>,
-    assignments: Vec<Assignment>,
+    /// The keys and values of all assignments, one after the other.
+    text: String,
+    assignments: Vec<Assigned>,
     complaints: Vec<Complaint>,
 }
 
-/// One line as it stands in the file, with its line end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where its bytes are, line end included.
-    pub bytes: Range<usize>,
+/// One line as it stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its bytes, line end included.
+    pub bytes: &'a [u8],
     /// What it is to systemd.
     pub part: Part,
 }
@@ -41,23 +43,39 @@ pub enum Part {
     Comment,
     /// (Part of) a section header.
     Section,
-    /// (Part of) the assignment of this number.
-    Assignment(usize),
+    /// (Part of) an assignment.
+    Assignment,
     /// (Part of) what systemd ignores with a warning.
     Ignored,
 }
 
 /// `Key=value` in a section, as systemd reads it: continuations joined, blanks around key and value dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment<'a> {
     /// The section, without its brackets.
-    pub section: String,
+    pub section: &'a str,
     /// The key.
-    pub key: String,
+    pub key: &'a str,
     /// The value; empty for a reset.
-    pub value: String,
+    pub value: &'a str,
     /// The number of its first line, from 1.
     pub line: usize,
+}
+
+/// Where a line ends in the file, and what it is. A file of many short lines must not take many times its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    end: usize,
+    part: Part,
+}
+
+/// Where the key and the value of an assignment begin in the file's `text`; the value ends where the next key begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Assigned {
+    section: usize,
+    key: usize,
+    value: usize,
+    line: usize,
 }
 
 /// Something that systemd ignores with a warning.
@@ -100,14 +118,13 @@ impl File {
     pub fn parse(bytes: Vec<u8>) -> Result<Self, Malformed> {
         let mut reader = Reader::default();
         let mut start = 0;
-        while let Some(bytes_of_line) = next_line(&bytes, start) {
-            let (text, end) = bytes_of_line;
-            reader.line(&bytes[text], start..end)?;
+        while let Some((text, end)) = next_line(&bytes, start) {
+            reader.line(bytes.get(text).unwrap_or_default(), end)?;
             start = end;
         }
         reader.end()?;
-        let Reader { lines, sections, assignments, complaints, .. } = reader;
-        Ok(Self { bytes, lines, sections, assignments, complaints })
+        let Reader { lines, sections, text, assignments, complaints, .. } = reader;
+        Ok(Self { bytes, lines, sections, text, assignments, complaints })
     }
 
     /// The bytes it was read from.
@@ -118,14 +135,13 @@ impl File {
 
     /// Its lines in order; together they are [`Self::bytes`].
     #[must_use]
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
-    }
-
-    /// The bytes of one of its lines, line end included.
-    #[must_use]
-    pub fn text(&self, line: &Line) -> &[u8] {
-        self.bytes.get(line.bytes.clone()).unwrap_or_default()
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
+        let mut start = 0;
+        self.lines.iter().map(move |Place { end, part }| {
+            let bytes = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            Line { bytes, part: *part }
+        })
     }
 
     /// The section headers in order, without brackets, repeated when the file repeats them.
@@ -136,8 +152,16 @@ impl File {
 
     /// The assignments in order.
     #[must_use]
-    pub fn assignments(&self) -> &[Assignment] {
-        &self.assignments
+    pub fn assignments(&self) -> impl ExactSizeIterator<Item = Assignment<'_>> {
+        self.assignments.iter().enumerate().map(|(index, Assigned { section, key, value, line })| {
+            let end = self.assignments.get(index + 1).map_or(self.text.len(), |next| next.key);
+            Assignment {
+                section: self.sections.get(*section).map(String::as_str).unwrap_or_default(),
+                key: self.text.get(*key..*value).unwrap_or_default(),
+                value: self.text.get(*value..end).unwrap_or_default(),
+                line: *line,
+            }
+        })
     }
 
     /// What systemd would warn about and ignore, in order.
@@ -164,21 +188,24 @@ fn next_line(bytes: &[u8], start: usize) -> Option<(Range<usize>, usize)> {
 
 #[derive(Default)]
 struct Reader {
-    lines: Vec<Line>,
+    lines: Vec<Place>,
     sections: Vec<String>,
-    assignments: Vec<Assignment>,
+    text: String,
+    assignments: Vec<Assigned>,
     complaints: Vec<Complaint>,
-    /// The logical line so far: its text, the number of its first line, the indices of its lines.
-    open: Option<(Vec<u8>, usize, Vec<usize>)>,
+    /// The logical line so far, and the index of its first line.
+    logical: Vec<u8>,
+    open: Option<usize>,
     mark_seen: bool,
 }
 
 impl Reader {
-    fn line(&mut self, text: &[u8], bytes: Range<usize>) -> Result<(), Malformed> {
+    /// Takes the line with this text, which ends in the file at `end`.
+    fn line(&mut self, text: &[u8], end: usize) -> Result<(), Malformed> {
         let index = self.lines.len();
         let first = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
         let part = if matches!(first, Some(b'#' | b';')) { Part::Comment } else { Part::Blank };
-        self.lines.push(Line { bytes, part });
+        self.lines.push(Place { end, part });
         if part == Part::Comment {
             return Ok(());
         }
@@ -189,28 +216,27 @@ impl Reader {
             }
             _ => text,
         };
-        let (logical, _, indices) = self.open.get_or_insert_with(|| (Vec::new(), index + 1, Vec::new()));
-        indices.push(index);
-        logical.extend_from_slice(text);
+        self.open.get_or_insert(index);
+        self.logical.extend_from_slice(text);
         if ends_in_backslash(text) {
             // systemd.syntax(7): the backslash is replaced by a space.
-            logical.pop();
-            logical.push(b' ');
+            self.logical.pop();
+            self.logical.push(b' ');
             return Ok(());
         }
         self.end()
     }
 
     fn end(&mut self) -> Result<(), Malformed> {
-        let Some((logical, line, indices)) = self.open.take() else { return Ok(()) };
-        let text = std::str::from_utf8(&logical).ok().filter(|t| t.chars().all(is_character));
-        let text = text.ok_or(Malformed::NotUtf8 { line })?.trim_matches(BLANKS);
-        let part = self.logical(text, line)?;
-        for index in indices {
-            if let Some(line) = self.lines.get_mut(index) {
-                line.part = part;
-            }
-        }
+        let Some(first) = self.open.take() else { return Ok(()) };
+        let line = first + 1;
+        let mut logical = std::mem::take(&mut self.logical);
+        let text = std::str::from_utf8(&logical).ok().filter(|t| t.is_ascii() || t.chars().all(is_character));
+        let part = self.logical(text.ok_or(Malformed::NotUtf8 { line })?.trim_matches(BLANKS), line)?;
+        let its = self.lines.iter_mut().skip(first).filter(|line| line.part != Part::Comment);
+        its.for_each(|line| line.part = part);
+        logical.clear();
+        self.logical = logical;
         Ok(())
     }
 
@@ -230,15 +256,19 @@ impl Reader {
             self.complaints.push(Complaint { line, what });
             Ok(Part::Ignored)
         };
-        let Some(section) = self.sections.last() else { return ignored("stands before the first section") };
+        let Some(section) = self.sections.len().checked_sub(1) else {
+            return ignored("stands before the first section");
+        };
         let Some((key, value)) = text.split_once('=') else { return ignored("has no '='") };
         let key = key.trim_matches(BLANKS);
         if key.is_empty() {
             return ignored("has no key before '='");
         }
-        let (section, key, value) = (section.clone(), key.to_owned(), value.trim_matches(BLANKS).to_owned());
-        self.assignments.push(Assignment { section, key, value, line });
-        Ok(Part::Assignment(self.assignments.len() - 1))
+        let begins = self.text.len();
+        self.text.push_str(key);
+        self.assignments.push(Assigned { section, key: begins, value: self.text.len(), line });
+        self.text.push_str(value.trim_matches(BLANKS));
+        Ok(Part::Assignment)
     }
 }
 
@@ -259,7 +289,7 @@ mod tests {
 
     fn read(text: &str) -> Vec<String> {
         let file = File::parse(text.as_bytes().to_vec()).unwrap();
-        file.assignments().iter().map(|a| format!("{}:[{}]{}={}", a.line, a.section, a.key, a.value)).collect()
+        file.assignments().map(|a| format!("{}:[{}]{}={}", a.line, a.section, a.key, a.value)).collect()
     }
 
     #[test]
@@ -335,7 +365,7 @@ mod tests {
         fn every_byte_comes_back_out(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
             let bytes = pieces.concat();
             if let Ok(file) = File::parse(bytes.clone()) {
-                let back: Vec<u8> = file.lines().iter().flat_map(|l| file.text(l).to_vec()).collect();
+                let back: Vec<u8> = file.lines().flat_map(|l| l.bytes).copied().collect();
                 prop_assert_eq!(back, bytes);
                 prop_assert_eq!(&File::parse(file.bytes().to_vec()).unwrap(), &file);
             }

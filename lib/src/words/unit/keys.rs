@@ -49,18 +49,14 @@ const TABLE: &[(Kind, &str)] = &[
     (
         Kind::Words,
         "Documentation WantedBy RequiredBy UpheldBy Alias Also SupplementaryGroups PassEnvironment UnsetEnvironment \
-         ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths ReadWriteDirectories \
-         ReadOnlyDirectories InaccessibleDirectories TemporaryFileSystem ExtensionImages ExtensionDirectories \
+         ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths TemporaryFileSystem ExtensionImages ExtensionDirectories \
          MountImages SystemCallArchitectures SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus \
          IPAddressAllow IPAddressDeny DisableControllers Symlinks SecureBits CPUAffinity \
          AllowedCPUs StartupAllowedCPUs AllowedMemoryNodes StartupAllowedMemoryNodes BPFDelegateCommands \
-         BPFDelegateMaps BPFDelegatePrograms BPFDelegateAttachments SocketBindAllow SocketBindDeny NFTSet",
+         BPFDelegateMaps BPFDelegatePrograms BPFDelegateAttachments SocketBindAllow SocketBindDeny NFTSet \
+         RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory",
     ),
-    (
-        Kind::OrderedWords,
-        "BindPaths BindReadOnlyPaths RuntimeDirectory StateDirectory CacheDirectory LogsDirectory \
-         ConfigurationDirectory",
-    ),
+    (Kind::OrderedWords, "BindPaths BindReadOnlyPaths"),
     (Kind::Capabilities, "CapabilityBoundingSet"),
     (
         Kind::Filter,
@@ -114,7 +110,7 @@ const TABLE: &[(Kind, &str)] = &[
     ),
     (
         Kind::Span,
-        "StartLimitIntervalSec StartLimitInterval RestartSec RestartMaxDelaySec TimeoutSec TimeoutStartSec \
+        "StartLimitIntervalSec RestartSec RestartMaxDelaySec TimeoutSec TimeoutStartSec \
          TimeoutStopSec TimeoutAbortSec TimeoutIdleSec TimeoutCleanSec RuntimeMaxSec RuntimeRandomizedExtraSec \
          WatchdogSec LogRateLimitIntervalSec KeepAliveTimeSec KeepAliveIntervalSec DeferAcceptSec \
          TriggerLimitIntervalSec PollLimitIntervalSec AccuracySec RandomizedDelaySec RandomizedOffsetSec \
@@ -138,7 +134,7 @@ const TABLE: &[(Kind, &str)] = &[
          LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME Slice CPUWeight StartupCPUWeight CPUShares \
          StartupCPUShares CPUQuota CPUQuotaPeriodSec MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax \
          MemoryZSwapMax StartupMemoryLow StartupMemoryHigh StartupMemoryMax StartupMemorySwapMax \
-         StartupMemoryZSwapMax DefaultMemoryMin DefaultMemoryLow MemoryLimit IOWeight StartupIOWeight BlockIOWeight \
+         StartupMemoryZSwapMax DefaultMemoryMin DefaultMemoryLow DefaultStartupMemoryLow MemoryLimit IOWeight StartupIOWeight BlockIOWeight \
          StartupBlockIOWeight DevicePolicy TasksMax DelegateSubgroup ManagedOOMSwap ManagedOOMMemoryPressure \
          ManagedOOMMemoryPressureLimit ManagedOOMMemoryPressureDurationSec ManagedOOMPreference MemoryPressureWatch \
          MemoryPressureThresholdSec KillMode KillSignal RestartKillSignal FinalKillSignal WatchdogSignal \
@@ -149,6 +145,25 @@ const TABLE: &[(Kind, &str)] = &[
          TriggerLimitBurst PollLimitBurst DeferTrigger DeferTriggerMaxSec What Where Options ExtraOptions MountFlags \
          Unit DefaultInstance StateDirectoryQuota CacheDirectoryQuota LogsDirectoryQuota",
     ),
+];
+
+/// What systemd still reads under an older name (`config_parse_*_deps`, `load-fragment-gperf`): the section, the old name,
+/// the section and the name that count. `*` is any section, and stays.
+const RENAMED: &[[&str; 4]] = &[
+    ["Unit", "BindTo", "Unit", "BindsTo"],
+    ["Unit", "PropagateReloadTo", "Unit", "PropagatesReloadTo"],
+    ["Unit", "PropagateReloadFrom", "Unit", "ReloadPropagatedFrom"],
+    ["Unit", "RequiresOverridable", "Unit", "Requires"],
+    ["Unit", "RequisiteOverridable", "Unit", "Requisite"],
+    ["Unit", "StartLimitInterval", "Unit", "StartLimitIntervalSec"],
+    ["Service", "StartLimitInterval", "Unit", "StartLimitIntervalSec"],
+    ["Service", "StartLimitBurst", "Unit", "StartLimitBurst"],
+    ["Service", "StartLimitAction", "Unit", "StartLimitAction"],
+    ["Service", "FailureAction", "Unit", "FailureAction"],
+    ["Service", "RebootArgument", "Unit", "RebootArgument"],
+    ["*", "ReadWriteDirectories", "*", "ReadWritePaths"],
+    ["*", "ReadOnlyDirectories", "*", "ReadOnlyPaths"],
+    ["*", "InaccessibleDirectories", "*", "InaccessiblePaths"],
 ];
 
 static KINDS: LazyLock<HashMap<&'static str, Kind>> =
@@ -163,6 +178,24 @@ pub fn kind(key: &str) -> Kind {
 /// The keys that this table knows, each with how it is read.
 pub fn table() -> impl Iterator<Item = (&'static str, Kind)> {
     TABLE.iter().flat_map(|(kind, keys)| keys.split_whitespace().map(|key| (key, *kind)))
+}
+
+/// Whether some systemd from 252 to 258 reads `key` in some section.
+#[must_use]
+pub fn is_known(key: &str) -> bool {
+    KINDS.contains_key(key) || RENAMED.iter().any(|[_, old, ..]| *old == key)
+}
+
+/// The section and the name under which systemd keeps `key`: `[Service] StartLimitInterval=` is `[Unit]
+/// StartLimitIntervalSec=` since 230.
+#[must_use]
+pub fn current<'a>(section: &'a str, key: &'a str) -> (&'a str, &'a str) {
+    let its = |[of, old, ..]: &&[&str; 4]| *old == key && (*of == section || *of == "*" && is_section(section));
+    match RENAMED.iter().find(its) {
+        Some([_, _, "*", new]) => (section, new),
+        Some([_, _, elsewhere, new]) => (elsewhere, new),
+        None => (section, key),
+    }
 }
 
 /// The keys that an empty assignment of `key` resets besides itself, by their common beginning: all conditions, all
@@ -217,6 +250,17 @@ mod tests {
         keys.sort_unstable();
         let twice: Vec<_> = keys.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         assert!(twice.is_empty(), "{twice:?}");
+    }
+
+    #[test]
+    fn an_old_name_is_read_as_the_one_that_counts() {
+        assert_eq!(current("Service", "StartLimitInterval"), ("Unit", "StartLimitIntervalSec"));
+        assert_eq!(current("Service", "StartLimitBurst"), ("Unit", "StartLimitBurst"));
+        assert_eq!(current("Socket", "ReadOnlyDirectories"), ("Socket", "ReadOnlyPaths"));
+        assert_eq!(current("X-Mine", "ReadOnlyDirectories"), ("X-Mine", "ReadOnlyDirectories"));
+        assert_eq!(current("Socket", "StartLimitBurst"), ("Socket", "StartLimitBurst"));
+        assert!(RENAMED.iter().all(|[_, _, _, new]| kind(new) != Kind::Sequence), "each is in the table");
+        assert!(is_known("BindTo") && is_known("Delegate") && !is_known("Fancy"));
     }
 
     #[test]

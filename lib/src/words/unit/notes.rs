@@ -105,7 +105,7 @@ pub fn staying(drop_ins: &[(&str, &File)], old: &Reading, new: &[&File], changes
     let exec = |reading: &Reading| reading.commands("ExecStart").unwrap_or_default();
     if exec(&bare) != exec(&both) {
         let shown = |reading| list(exec(reading).iter().map(ToString::to_string));
-        let says = |file: &File| file.assignments().iter().any(|a| a.section == "Service" && a.key == "ExecStart");
+        let says = |file: &File| file.assignments().any(|a| a.section == "Service" && a.key == "ExecStart");
         let by = list(drop_ins.iter().filter(|(_, file)| says(file)).map(|(name, _)| *name));
         let text = format!("ExecStart= of NEW is not what will run: {by} says {}", shown(&both));
         notes.push(Note::new(About::ExecStart, text).between(Some(&shown(&both)), Some(&shown(&bare))));
@@ -117,12 +117,12 @@ fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
     words.into_iter().map(|word| word.as_ref().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
-fn service<'a>(reading: &'a Reading, key: &str) -> Option<&'a str> {
+fn service<'a>(reading: &'a Reading<'a>, key: &str) -> Option<&'a str> {
     reading.last("Service", key)
 }
 
 fn words(reading: &Reading, key: &str) -> Vec<String> {
-    let setting = reading.settings().get(&("Service".to_owned(), key.to_owned()));
+    let setting = reading.settings().get(&("Service", key));
     let values = setting.map(|setting| setting.values.as_slice()).unwrap_or_default();
     values.iter().flat_map(|value| exec::words(value).unwrap_or_default()).collect()
 }
@@ -139,7 +139,7 @@ fn runs_as(reading: &Reading) -> String {
 }
 
 fn is_service(reading: &Reading) -> bool {
-    reading.settings().keys().any(|(section, key)| section == "Service" && key == "ExecStart")
+    reading.settings().keys().any(|(section, key)| *section == "Service" && *key == "ExecStart")
 }
 
 fn user(old: &Reading, new: &Reading) -> Option<Note> {
@@ -301,8 +301,9 @@ fn data(old: &Reading, new: &Reading) -> Vec<Note> {
 mod tests {
     use super::*;
 
-    fn reading(text: &str) -> Reading {
-        Reading::of(&[File::parse(format!("[Service]\nExecStart=/a\n{text}\n").into_bytes()).unwrap()])
+    fn reading(text: &str) -> Reading<'static> {
+        let file = File::parse(format!("[Service]\nExecStart=/a\n{text}\n").into_bytes()).unwrap();
+        Reading::of([&*Box::leak(Box::new(file))])
     }
 
     fn told(old: &str, new: &str) -> String {

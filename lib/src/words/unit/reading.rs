@@ -7,29 +7,29 @@ use super::file::{Assignment, File};
 use super::keys::{self, Kind};
 
 /// A section and a key.
-pub type Name = (String, String);
+pub type Name<'a> = (&'a str, &'a str);
 
 /// The effective reading of a unit.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
-    settings: BTreeMap<Name, Setting>,
-    families: HashMap<(String, &'static str), Vec<Name>>,
+pub struct Reading<'a> {
+    settings: BTreeMap<Name<'a>, Setting<'a>>,
+    families: HashMap<(&'a str, &'static str), Vec<Name<'a>>>,
     seen: usize,
 }
 
 /// The assignments of one key that are in force, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
+pub struct Setting<'a> {
     /// When the key was first seen, for an order that people recognise.
     pub rank: usize,
     /// The values in force: one for a key whose last assignment counts, none after a reset that itself means something.
-    pub values: Vec<String>,
+    pub values: Vec<&'a str>,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     /// Reads `files` as one unit: the fragment first, then the drop-ins in systemd's order.
     #[must_use]
-    pub fn of<'a>(files: impl IntoIterator<Item = &'a File>) -> Self {
+    pub fn of(files: impl IntoIterator<Item = &'a File>) -> Self {
         let mut reading = Self::default();
         for assignment in files.into_iter().flat_map(File::assignments) {
             reading.take(assignment);
@@ -39,56 +39,57 @@ impl Reading {
 
     /// The settings in force, by section and key.
     #[must_use]
-    pub fn settings(&self) -> &BTreeMap<Name, Setting> {
+    pub fn settings(&self) -> &BTreeMap<Name<'a>, Setting<'a>> {
         &self.settings
     }
 
     /// The last value in force of a key.
     #[must_use]
-    pub fn last(&self, section: &str, key: &str) -> Option<&str> {
-        self.settings.get(&(section.to_owned(), key.to_owned()))?.values.last().map(String::as_str)
+    pub fn last(&self, section: &str, key: &str) -> Option<&'a str> {
+        self.settings.get(&(section, key))?.values.last().copied()
     }
 
     /// The commands of an `Exec…=` key of `[Service]`.
     pub fn commands(&self, key: &str) -> Result<Vec<Command>, Unreadable> {
-        let setting = self.settings.get(&("Service".to_owned(), key.to_owned()));
+        let setting = self.settings.get(&("Service", key));
         let values = setting.map(|s| s.values.as_slice()).unwrap_or_default();
         values.iter().map(|value| exec::commands(value)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
     }
 
-    fn take(&mut self, assignment: &Assignment) {
+    fn take(&mut self, assignment: Assignment<'a>) {
         let Assignment { section, key, value, .. } = assignment;
-        let name = (section.clone(), key.clone());
+        let name = keys::current(section, key);
+        let (section, key) = name;
         let kind = keys::kind(key);
         let rank = self.seen;
         self.seen += 1;
         if value.is_empty() {
-            return self.reset(&name, kind, rank);
+            return self.reset(name, kind, rank);
         }
         if let Some(family) = keys::family(section, key)
             && !self.settings.contains_key(&name)
         {
-            self.families.entry((section.clone(), family)).or_default().push(name.clone());
+            self.families.entry((section, family)).or_default().push(name);
         }
-        let setting = self.settings.entry(name).or_insert_with(|| Setting { rank, values: Vec::new() });
+        let setting = self.settings.entry(name).or_insert_with(|| Setting { rank, values: Vec::with_capacity(1) });
         if matches!(kind, Kind::Text | Kind::Switch | Kind::Span) {
             setting.values.clear();
         }
-        setting.values.push(value.clone());
+        setting.values.push(value);
     }
 
-    fn reset(&mut self, name: &Name, kind: Kind, rank: usize) {
+    fn reset(&mut self, name: Name<'a>, kind: Kind, rank: usize) {
         match kind {
             Kind::Dependencies => {}
             Kind::Capabilities => {
-                self.settings.insert(name.clone(), Setting { rank, values: Vec::new() });
+                self.settings.insert(name, Setting { rank, values: Vec::new() });
             }
             _ => {
-                self.settings.remove(name);
+                self.settings.remove(&name);
             }
         }
-        if let Some(family) = keys::family(&name.0, &name.1) {
-            for relative in self.families.remove(&(name.0.clone(), family)).unwrap_or_default() {
+        if let Some(family) = keys::family(name.0, name.1) {
+            for relative in self.families.remove(&(name.0, family)).unwrap_or_default() {
                 self.settings.remove(&relative);
             }
         }

@@ -183,36 +183,37 @@ fn replaced(text: &str, with: impl Fn(&str) -> String) -> String {
 
 /// Compares what systemd reads from the filled text with the filled reading of the template.
 fn stays_in_place(template: &File, filled: &File, values: &[Value]) -> Result<(), FillError> {
-    let fill = |text: &String| substituted(text, values);
+    let fill = |text: &str| substituted(text, values);
     let breaks_out = |line: usize, key: &str, text: &str| FillError::BreaksOut {
         line,
         key: key.to_owned(),
         names: names_in(text, values).join(", "),
     };
-    let mut results = filled.assignments().iter();
+    let mut results = filled.assignments();
     for before in template.assignments() {
         let Assignment { section, key, value, line } = before;
-        let fits = |after: &Assignment| {
-            (&after.section, &after.key, &after.value) == (&fill(section), &fill(key), &fill(value))
-                && after.line == *line
-                && same_words(&fill(key), value, &after.value, values)
+        let fits = |after: Assignment| {
+            after.section == fill(section)
+                && after.key == fill(key)
+                && after.value == fill(value)
+                && after.line == line
+                && same_words(&fill(key), value, after.value, values)
         };
         if !results.next().is_some_and(fits) {
-            return Err(breaks_out(*line, key, &format!("{section}{key}{value}")));
+            return Err(breaks_out(line, key, &format!("{section}{key}{value}")));
         }
         if keys::kind(&fill(key)) == Kind::Commands
             && let Some(name) = names_in(value, values)
                 .into_iter()
                 .find(|name| values.iter().any(|v| v.name == **name && v.text.replace("$$", "").contains('$')))
         {
-            return Err(FillError::Variable { line: *line, key: key.clone(), name: name.to_owned() });
+            return Err(FillError::Variable { line, key: key.to_owned(), name: name.to_owned() });
         }
     }
-    let sections: Vec<_> = template.sections().iter().map(fill).collect();
-    let complaints = |file: &File| file.complaints().to_vec();
+    let sections: Vec<_> = template.sections().iter().map(|name| fill(name)).collect();
     match results.next() {
-        Some(more) => Err(breaks_out(more.line, &more.key, "")),
-        None if sections != filled.sections() || complaints(template) != complaints(filled) => {
+        Some(more) => Err(breaks_out(more.line, more.key, "")),
+        None if sections != filled.sections() || template.complaints() != filled.complaints() => {
             Err(breaks_out(1, "section", ""))
         }
         None => Ok(()),
@@ -320,7 +321,7 @@ mod tests {
             if let Ok(filled) = with(&format!("CONFIG={text}")) {
                 let file = File::parse(filled.into_bytes()).unwrap();
                 prop_assert_eq!(file.assignments().len(), 3);
-                let command = exec::commands(&file.assignments()[2].value).unwrap();
+                let command = exec::commands(file.assignments().nth(2).unwrap().value).unwrap();
                 prop_assert_eq!(&command[0].arguments[2], &format!("--config={text}"));
                 prop_assert_eq!(command.len(), 1);
             }

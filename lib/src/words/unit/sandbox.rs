@@ -87,12 +87,12 @@ const TABLE: &[(Meaning, &str)] = &[
     ),
     (Meaning::Lets { all: false }, "AmbientCapabilities"),
     (Meaning::Grants, "SupplementaryGroups"),
-    (Meaning::Exempts(PATHS), "ReadWritePaths ReadWriteDirectories BindPaths"),
+    (Meaning::Exempts(PATHS), "ReadWritePaths BindPaths"),
     (Meaning::Exempts(&["NoExecPaths"]), "ExecPaths"),
     (Meaning::Exempts(&["IPAddressDeny"]), "IPAddressAllow"),
     (Meaning::Exempts(&["SocketBindDeny"]), "SocketBindAllow"),
-    (Meaning::Denies(&["InaccessiblePaths", "TemporaryFileSystem"]), "ReadOnlyPaths ReadOnlyDirectories"),
-    (Meaning::Denies(&[]), "InaccessiblePaths InaccessibleDirectories TemporaryFileSystem NoExecPaths"),
+    (Meaning::Denies(&["InaccessiblePaths", "TemporaryFileSystem"]), "ReadOnlyPaths"),
+    (Meaning::Denies(&[]), "InaccessiblePaths TemporaryFileSystem NoExecPaths"),
     (Meaning::Denies(&[]), "IPAddressDeny SocketBindDeny"),
     (Meaning::Confines(&["/"]), "RootDirectory RootImage"),
     (Meaning::Confines(&["unconfined"]), "AppArmorProfile SELinuxContext SmackProcessLabel"),
@@ -128,7 +128,7 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
 
 /// The word in force of a key of `[Service]` that has an order of strictness, implied ones included.
 #[must_use]
-pub fn level<'a>(reading: &'a Reading, key: &str) -> Option<&'a str> {
+pub fn level<'a>(reading: &'a Reading<'a>, key: &str) -> Option<&'a str> {
     In(reading, "Service").level(key)
 }
 
@@ -243,11 +243,14 @@ fn strictness(old_to_new: Ordering) -> Option<Effect> {
 
 /// One section of a unit.
 #[derive(Clone, Copy)]
-struct In<'a>(&'a Reading, &'a str);
+struct In<'a>(&'a Reading<'a>, &'a str);
 
 impl<'a> In<'a> {
-    fn setting(self, key: &str) -> Option<&'a Setting> {
-        self.0.settings().get(&(self.1.to_owned(), key.to_owned()))
+    fn setting<'s>(self, key: &'s str) -> Option<&'s Setting<'a>>
+    where
+        'a: 's,
+    {
+        self.0.settings().get(&(self.1, key))
     }
 
     fn last(self, key: &str) -> Option<&'a str> {
@@ -285,9 +288,9 @@ impl<'a> In<'a> {
     fn names(self, key: &str) -> BTreeSet<String> {
         let whole = keys::kind(key) == keys::Kind::Entries;
         let values = self.setting(key).map(|setting| setting.values.as_slice()).unwrap_or_default();
-        let split = |value: &String| match exec::words(value) {
+        let split = |value: &&str| match exec::words(value) {
             Ok(words) if !whole => words,
-            _ => vec![value.clone()],
+            _ => vec![(*value).to_owned()],
         };
         values.iter().flat_map(split).map(|element| element::name(key, &element).to_owned()).collect()
     }
@@ -391,7 +394,7 @@ impl Lets {
         lets.all &= !values.is_empty();
         let mut first = true;
         for value in values {
-            let (denies, list) = value.strip_prefix('~').map_or((false, value.as_str()), |list| (true, list));
+            let (denies, list) = value.strip_prefix('~').map_or((false, *value), |list| (true, list));
             match keys::switch(list) {
                 // RestrictNamespaces= is a boolean besides; "none" is of RestrictAddressFamilies=.
                 "no" => lets = Self { all: !denies, said: BTreeMap::new() },

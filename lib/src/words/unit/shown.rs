@@ -20,8 +20,8 @@ pub fn properties(reading: &Reading) -> Option<BTreeMap<String, String>> {
     };
     let mut shown = BTreeMap::new();
     for ((section, key), setting) in reading.settings() {
-        if section == "Service" && !setting.values.is_empty() {
-            shown.insert(key.clone(), setting.values.join(" "));
+        if *section == "Service" && !setting.values.is_empty() {
+            shown.insert((*key).to_owned(), setting.values.join(" "));
         }
     }
     for key in sandbox::keys() {
@@ -40,7 +40,7 @@ pub fn properties(reading: &Reading) -> Option<BTreeMap<String, String>> {
     if shown.contains_key("SystemCallFilter") {
         // Which calls a group holds is systemd's to know; what counts is whether systemd can still change capabilities.
         let denied = |call: &str| !sandbox::lets_through(reading, "SystemCallFilter", call);
-        let allows = reading.settings().get(&("Service".to_owned(), "SystemCallFilter".to_owned()));
+        let allows = reading.settings().get(&("Service", "SystemCallFilter"));
         let lists_what_is_let_through =
             allows.and_then(|setting| setting.values.first()).is_some_and(|value| !value.starts_with('~'));
         let drops =

@@ -2,8 +2,12 @@ use super::*;
 use crate::words::unit::diff;
 use crate::words::unit::file::File;
 
-fn reading(text: &str) -> Reading {
-    Reading::of(&[File::parse(format!("[Service]\n{text}\n").into_bytes()).unwrap()])
+fn reading(text: &str) -> Reading<'static> {
+    of(&format!("[Service]\n{text}\n"))
+}
+
+fn of(text: &str) -> Reading<'static> {
+    Reading::of([&*Box::leak(Box::new(File::parse(text.as_bytes().to_vec()).unwrap()))])
 }
 
 /// The effects of all changes, `+` hardens, `-` weakens, `.` neither, in the order of the lines.
@@ -186,7 +190,6 @@ fn a_prefix_lifts_the_confinement_of_its_command() {
 
 #[test]
 fn other_sections_confine_nothing() {
-    let of = |text: &str| Reading::of(&[File::parse(text.as_bytes().to_vec()).unwrap()]);
     for section in ["Unit", "Install", "X-Rune"] {
         let changes = diff::compare(&of(""), &of(&format!("[{section}]\nNoNewPrivileges=yes\n")));
         assert_eq!(changes.first().unwrap().effect, None);
