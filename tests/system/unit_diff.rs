@@ -14,7 +14,7 @@ fn host() -> Env {
 
 /// Puts a unit for demo there, as the user `rune`; `more` is said besides.
 fn unit(host: &Env, path: &str, more: &str) {
-    let text = format!("[Service]\\nUser=rune\\nExecStart=/opt/demo/d infinity\\n{more}\\n");
+    let text = format!("[Service]\\nType=exec\\nUser=rune\\nExecStart=/opt/demo/d infinity\\n{more}\\n");
     host.run(&format!("mkdir -p $(dirname {path}); printf '{text}' >{path}; systemctl daemon-reload")).success();
 }
 

@@ -65,9 +65,9 @@ fn expected(folder: &Path) -> Value {
 
 /// The folders in which `compare` does not find the changes that are expected.
 fn failing(compare: impl Fn(&Reading, &Reading) -> Vec<Change>) -> usize {
-    let read = |path: PathBuf| File::parse(fs::read(path).unwrap()).unwrap();
+    let file = |path: PathBuf| File::parse(fs::read(path).unwrap()).unwrap();
     let fails = |folder: &PathBuf| {
-        let [old, new] = ["old", "new"].map(|name| read(folder.join(name)));
+        let (old, new) = (file(folder.join("old")), file(folder.join("new")));
         let changes = compare(&Reading::of([&old]), &Reading::of([&new]));
         serde_json::to_value(changes).unwrap() != expected(folder)["changes"]
     };

@@ -175,6 +175,11 @@ pub fn kind(key: &str) -> Kind {
     KINDS.get(key).copied().unwrap_or(Kind::Sequence)
 }
 
+/// The keys that this table knows, each with how it is read.
+pub fn table() -> impl Iterator<Item = (&'static str, Kind)> {
+    TABLE.iter().flat_map(|(kind, keys)| keys.split_whitespace().map(|key| (key, *kind)))
+}
+
 /// Whether some systemd from 252 to 258 reads `key` in some section.
 #[must_use]
 pub fn is_known(key: &str) -> bool {
@@ -191,11 +196,6 @@ pub fn current<'a>(section: &'a str, key: &'a str) -> (&'a str, &'a str) {
         Some([_, _, elsewhere, new]) => (elsewhere, new),
         None => (section, key),
     }
-}
-
-/// The keys that this table knows, each with how it is read.
-pub fn table() -> impl Iterator<Item = (&'static str, Kind)> {
-    TABLE.iter().flat_map(|(kind, keys)| keys.split_whitespace().map(|key| (key, *kind)))
 }
 
 /// The keys that an empty assignment of `key` resets besides itself, by their common beginning: all conditions, all

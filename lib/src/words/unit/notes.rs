@@ -117,7 +117,7 @@ fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
     words.into_iter().map(|word| word.as_ref().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
-fn service<'a>(reading: &'a Reading, key: &str) -> Option<&'a str> {
+fn service<'a>(reading: &'a Reading<'a>, key: &str) -> Option<&'a str> {
     reading.last("Service", key)
 }
 

@@ -128,7 +128,7 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
 
 /// The word in force of a key of `[Service]` that has an order of strictness, implied ones included.
 #[must_use]
-pub fn level<'a>(reading: &'a Reading, key: &str) -> Option<&'a str> {
+pub fn level<'a>(reading: &'a Reading<'a>, key: &str) -> Option<&'a str> {
     In(reading, "Service").level(key)
 }
 
@@ -246,8 +246,11 @@ fn strictness(old_to_new: Ordering) -> Option<Effect> {
 struct In<'a>(&'a Reading<'a>, &'a str);
 
 impl<'a> In<'a> {
-    fn setting(self, key: &str) -> Option<Setting<'a>> {
-        self.0.settings().get(&(self.1, key)).cloned()
+    fn setting<'s>(self, key: &'s str) -> Option<&'s Setting<'a>>
+    where
+        'a: 's,
+    {
+        self.0.settings().get(&(self.1, key))
     }
 
     fn last(self, key: &str) -> Option<&'a str> {
@@ -284,7 +287,7 @@ impl<'a> In<'a> {
     /// What the elements of a list are about: the paths, the addresses.
     fn names(self, key: &str) -> BTreeSet<String> {
         let whole = keys::kind(key) == keys::Kind::Entries;
-        let values = self.setting(key).map(|setting| setting.values).unwrap_or_default();
+        let values = self.setting(key).map(|setting| setting.values.as_slice()).unwrap_or_default();
         let split = |value: &&str| match exec::words(value) {
             Ok(words) if !whole => words,
             _ => vec![(*value).to_owned()],
@@ -384,14 +387,14 @@ struct Lets {
 }
 
 impl Lets {
-    fn read(setting: Option<Setting>, all_without: bool) -> Self {
+    fn read(setting: Option<&Setting>, all_without: bool) -> Self {
         let mut lets = Self { all: all_without, said: BTreeMap::new() };
         let Some(Setting { values, .. }) = setting else { return lets };
         // The empty capability set.
         lets.all &= !values.is_empty();
         let mut first = true;
-        for value in values.iter().copied() {
-            let (denies, list) = value.strip_prefix('~').map_or((false, value), |list| (true, list));
+        for value in values {
+            let (denies, list) = value.strip_prefix('~').map_or((false, *value), |list| (true, list));
             match keys::switch(list) {
                 // RestrictNamespaces= is a boolean besides; "none" is of RestrictAddressFamilies=.
                 "no" => lets = Self { all: !denies, said: BTreeMap::new() },

@@ -3,10 +3,10 @@ use crate::words::unit::diff;
 use crate::words::unit::file::File;
 
 fn reading(text: &str) -> Reading<'static> {
-    whole(&format!("[Service]\n{text}\n"))
+    of(&format!("[Service]\n{text}\n"))
 }
 
-fn whole(text: &str) -> Reading<'static> {
+fn of(text: &str) -> Reading<'static> {
     Reading::of([&*Box::leak(Box::new(File::parse(text.as_bytes().to_vec()).unwrap()))])
 }
 
@@ -191,7 +191,7 @@ fn a_prefix_lifts_the_confinement_of_its_command() {
 #[test]
 fn other_sections_confine_nothing() {
     for section in ["Unit", "Install", "X-Rune"] {
-        let changes = diff::compare(&whole(""), &whole(&format!("[{section}]\nNoNewPrivileges=yes\n")));
+        let changes = diff::compare(&of(""), &of(&format!("[{section}]\nNoNewPrivileges=yes\n")));
         assert_eq!(changes.first().unwrap().effect, None);
     }
 }
