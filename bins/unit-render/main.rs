@@ -16,12 +16,15 @@ fn main() -> ExitCode {
 }
 
 fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
-    let args::Args { like, template, set, command, .. } = args;
     let host = Host::from_env();
-    let rendered = match &template {
-        Some(template) => unit::from_template(&host, template, &set, say)?,
-        None => unit::from_program(&host, &command, like.as_ref(), say)?,
+    let rendered = match (&args.template, args.builtin) {
+        (Some(template), _) => unit::from_template(&host, template, &args.set, say)?,
+        (None, Some(builtin)) => unit::from_builtin(builtin, &args.given()?, say)?,
+        (None, None) => unit::from_program(&host, &args.printing(), say)?,
     };
-    let json = json!({ "unit": String::from_utf8_lossy(&rendered.text), "from": rendered.from });
+    if args.check {
+        unit::check(&host, args.name.as_deref().or(rendered.name.as_deref()), &rendered.text, say)?;
+    }
+    let json = json!({ "unit": String::from_utf8_lossy(&rendered.text), "from": rendered.from, "checked": args.check });
     Ok(Answer::product(Exit::Done).text(rendered.text).json(json))
 }

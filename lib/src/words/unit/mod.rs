@@ -1,5 +1,6 @@
-//! Unit files as systemd reads them: the lossless file, command lines, the effective reading, the difference of two, templates.
+//! Unit files as systemd reads them: the lossless file, command lines, the effective reading, the difference of two, templates, units of our own.
 
+pub mod builtin;
 pub mod diff;
 pub mod exec;
 pub mod file;
