@@ -135,6 +135,7 @@ bench: build ## Compare the tools with what they replace, on this machine (some 
 	@$(CARGO) build --release --locked --package upswap-material --bin file-server --bin measured
 	@benches/swap $(built)
 	@benches/artifact $(built)
+	@$(CARGO) bench --locked --bench wait
 
 man: rust ## Write the tools' man pages again from their --help
 	@scripts/deps build

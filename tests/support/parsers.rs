@@ -12,7 +12,7 @@ mod evidence;
 mod releases;
 
 use std::ffi::OsStr;
-use std::io::{Cursor, Read as _, Seek as _, Write as _};
+use std::io::{Cursor, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -139,12 +139,10 @@ pub fn taken(bytes: &[u8], wanted: &str) -> Result<(Digest, u64), Box<dyn std::e
 
 /// These bytes, proven by their own digest.
 pub fn proven(bytes: &[u8]) -> Result<Proven, Box<dyn std::error::Error>> {
-    let mut copy = tempfile::tempfile_in(scratch())?;
-    copy.write_all(bytes)?;
-    copy.rewind()?;
+    let copy = tempfile::tempfile_in(scratch())?;
     let evidence = Evidence::given(Given { sha256: Some(Digest::of(bytes)), ..Given::default() })?;
     let subject = Subject { place: Path::new("a"), name: OsStr::new("a") };
-    Ok(evidence.judge(&Host::below(scratch()))?.prove(subject, copy)?.0)
+    Ok(evidence.judge(&Host::below(scratch()))?.prove(subject, bytes, copy, bytes.len() as u64)??.0)
 }
 
 /// A folder for files without a name: `UPSWAP_SCRATCH`, which fuzz/run puts into memory, or one below `target`.

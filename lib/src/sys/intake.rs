@@ -125,14 +125,14 @@ pub struct Growing<'f> {
 
 impl Read for Growing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "it is not all there");
         while self.at == self.until && !self.whole {
-            (self.until, self.whole) =
-                self.there.recv().map_err(|_| io::Error::new(io::ErrorKind::UnexpectedEof, "it is not all there"))?;
+            (self.until, self.whole) = self.there.recv().map_err(|_| short())?;
         }
         let left = usize::try_from(self.until - self.at).unwrap_or(usize::MAX).min(buffer.len());
         let n = self.copy.read_at(buffer.get_mut(..left).unwrap_or_default(), self.at)?;
         self.at += n as u64;
-        Ok(n)
+        if n == 0 && left > 0 { Err(short()) } else { Ok(n) }
     }
 }
 
@@ -164,13 +164,13 @@ pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Res
     }
     thread::scope(|scope| {
         let (full, filled) = sync_channel::<Vec<u8>>(PIECES);
-        let (hashed, ready) = channel::<Vec<u8>>();
+        let (counted, ready) = channel::<Vec<u8>>();
         let (done, free) = channel();
         let hash = move || {
             for piece in filled {
                 hashing.write_all(&piece)?;
                 // A writer that is gone has failed, and says why.
-                if hashed.send(piece).is_err() {
+                if counted.send(piece).is_err() {
                     break;
                 }
             }
@@ -184,8 +184,8 @@ pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Res
             }
             Ok(())
         };
-        let hasher = thread::Builder::new().name("hash".to_owned()).spawn_scoped(scope, hash)?;
-        let writer = thread::Builder::new().name("write".to_owned()).spawn_scoped(scope, write)?;
+        let hashing = thread::Builder::new().name("hash".to_owned()).spawn_scoped(scope, hash)?;
+        let writing = thread::Builder::new().name("write".to_owned()).spawn_scoped(scope, write)?;
         let mut piece = first;
         let mut spare = PIECES;
         let read = loop {
@@ -210,8 +210,8 @@ pub fn copy_hashed(mut reader: impl Read, file: &mut File, most: u64) -> io::Res
             }
         };
         drop(full);
-        let hashed = hasher.join().unwrap_or_else(|_| Err(io::Error::other("the thread that hashes is gone")));
-        let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes is gone")));
+        let hashed = hashing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that hashes is gone")));
+        let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes is gone")));
         read.and(written).and(hashed)
     })
 }
@@ -317,7 +317,7 @@ mod tests {
             assert!(back.unwrap() == bytes, "{len}");
         }
         let file = tempfile::tempfile().unwrap();
-        let broken = (&bytes[..PIECE + 1]).chain(Broken);
+        let broken = (&bytes[..=PIECE]).chain(Broken);
         let mut short = None;
         let error = copy_and_read(broken, &file, u64::MAX - 1, |mut copy| {
             short = Some(io::copy(&mut copy, &mut io::sink()).unwrap_err().kind());
