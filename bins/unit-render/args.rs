@@ -22,7 +22,7 @@ Examples:
   From a template with '{{BINARY}}' and '{{USER}}' in it:
     unit-render --template runed.service.in \\
       --set BINARY=/usr/local/bin/runed --set USER=rune
-  For a program that brings no unit: hardened, on port 80, and systemd must take it:
+  For a program without a unit, hardened, on port 80; systemd must take it:
     unit-render --check --builtin service --binary /usr/local/bin/runed \\
       --user rune --ambient CAP_NET_BIND_SERVICE -- --listen 0.0.0.0:80
   A socket that starts it, and a timer that would:
@@ -81,32 +81,32 @@ pub struct Args {
     #[arg(long, value_name = "KIND", help_heading = "Built-in units")]
     pub builtin: Option<Builtin>,
     /// The program that the service runs
-    #[arg(long, value_name = "PATH", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "PATH", help_heading = "Built-in units")]
     pub binary: Option<String>,
     /// The configuration file that the program is told with --config
-    #[arg(long, value_name = "FILE", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "FILE", help_heading = "Built-in units")]
     pub config: Option<String>,
     /// Who the service runs as [default: a dynamic user], or whose the socket's file is [default: root]
-    #[arg(long, value_name = "USER", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "USER", help_heading = "Built-in units")]
     pub user: Option<String>,
     /// The group of that [default: the user's]
-    #[arg(long, value_name = "GROUP", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "GROUP", help_heading = "Built-in units")]
     pub group: Option<String>,
     /// The capabilities that the service needs, as capabilities(7) has them, such as CAP_NET_BIND_SERVICE for a port below 1024
-    #[arg(long, value_name = "CAP", value_delimiter = ',', requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "CAP", value_delimiter = ',', help_heading = "Built-in units")]
     pub ambient: Vec<String>,
     /// When the service counts as started: exec, once it is executed; notify, when it says so by sd_notify(3); oneshot, when it has
     /// ended, and only what a timer or a socket starts [default: exec]
-    #[arg(long = "type", value_name = "TYPE", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long = "type", value_name = "TYPE", help_heading = "Built-in units")]
     pub start: Option<Start>,
     /// What systemctl status shows of it [default: NAME]
-    #[arg(long, value_name = "TEXT", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "TEXT", help_heading = "Built-in units")]
     pub description: Option<String>,
     /// Where the socket listens: a port, ADDRESS:PORT, [ADDRESS]:PORT, /PATH (mode 0660) or @NAME; may be repeated
-    #[arg(long, value_name = "PLACE", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "PLACE", help_heading = "Built-in units")]
     pub listen: Vec<String>,
     /// When the timer elapses, as systemd.time(7) has it; made up for after a time of being off; may be repeated
-    #[arg(long, value_name = "TIME", requires = "builtin", help_heading = "Built-in units")]
+    #[arg(long, value_name = "TIME", help_heading = "Built-in units")]
     pub calendar: Vec<String>,
 
     /// The program that prints the unit, and what to call it with; or the ARGs of a built-in service
@@ -130,11 +130,14 @@ impl Args {
             let no = || Stop::new(Exit::Usage, format!("'{}': not UTF-8, which a unit must be", word.display()));
             word.clone().into_string().map_err(|_| no())
         };
+        // The words of a BIN are its own, and any bytes.
+        let words = self.command.iter().filter(|_| self.builtin.is_some());
+        let arguments = words.map(text).collect::<Result<_, _>>()?;
         Ok(Given {
             name: self.name.clone(),
             binary: self.binary.clone(),
             config: self.config.clone(),
-            arguments: self.command.iter().map(text).collect::<Result<_, _>>()?,
+            arguments,
             user: self.user.clone(),
             group: self.group.clone(),
             description: self.description.clone(),

@@ -17,6 +17,9 @@ fn main() -> ExitCode {
 
 fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
+    if args.builtin.is_none() {
+        args.given()?.has_none()?;
+    }
     let rendered = match (&args.template, args.builtin) {
         (Some(template), _) => unit::from_template(&host, template, &args.set, say)?,
         (None, Some(builtin)) => unit::from_builtin(builtin, &args.given()?, say)?,

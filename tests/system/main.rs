@@ -21,3 +21,4 @@ mod registry;
 mod rune;
 mod setcap_keep;
 mod syncthing;
+mod unit_render;

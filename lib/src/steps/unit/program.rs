@@ -47,11 +47,11 @@ pub fn from_program(host: &Host, printing: &Printing<'_>, say: &Say) -> Result<R
     let path = located(binary)?;
     let name = path.file_name().unwrap_or(binary).to_owned();
     let mut words = words.to_vec();
-    let mut unit_name = None;
+    let mut like_name = None;
     if let Some(operand) = like {
         let unit = load_by_name(host, operand, say)?;
         add(&mut words, alike(&unit, &name, say)?, say);
-        unit_name = Path::new(&unit.name).file_name().and_then(OsStr::to_str).map(str::to_owned);
+        like_name = Some(unit.name);
     }
     let all = || std::iter::once(binary).chain(&words).map(|word| word.to_string_lossy());
     let shown = all().collect::<Vec<_>>().join(" ");
@@ -83,9 +83,13 @@ pub fn from_program(host: &Host, printing: &Printing<'_>, say: &Say) -> Result<R
         return Err(RenderError::OwnPlace { program: shown, place });
     }
     let from = json!({ "command": all().collect::<Vec<_>>() });
-    let of_program = || name.to_str().map(|name| format!("{name}.service"));
-    let name = unit_name.or_else(of_program);
-    finished(&shown, name, output.stdout, from, say)
+    let like_file = like_name.as_deref().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
+    let unit_name = like_file.map(str::to_owned).or_else(|| name.to_str().map(str::to_owned));
+    let rendered = finished(&shown, unit_name, output.stdout, from, say)?;
+    match like_name {
+        Some(like) if !rendered.has_section("Service") => Err(RenderError::NoServiceGiven { program: shown, like }),
+        _ => Ok(rendered),
+    }
 }
 
 /// Adds flags that are not given yet: in front of a `--`, after which they would be no flags.

@@ -13,6 +13,7 @@ use crate::words::exit::{Coded, Exit};
 use crate::words::unit::LIMIT;
 use crate::words::unit::builtin::{Builtin, BuiltinError, Given};
 use crate::words::unit::file::File;
+use crate::words::unit::keys;
 use crate::words::unit::render::{self as template, FillError};
 
 /// A unit's text.
@@ -24,6 +25,13 @@ pub struct Rendered {
     pub name: Option<String>,
     /// Where it came from, for `--json`.
     pub from: Value,
+}
+
+impl Rendered {
+    /// Whether the text has a section of this name.
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        File::parse(self.text.clone()).is_ok_and(|file| file.sections().iter().any(|section| section == name))
+    }
 }
 
 /// Why no unit was rendered.
@@ -86,6 +94,14 @@ pub enum RenderError {
         /// What is missing.
         reason: &'static str,
     },
+    /// A service was to be rendered, and none was.
+    #[error("{program}: gave no service: it has no [Service], as {like} has")]
+    NoServiceGiven {
+        /// The program and its arguments.
+        program: String,
+        /// The unit it was to be like.
+        like: String,
+    },
     /// The template and the values don't go together.
     #[error("{name}: {source}")]
     Fill {
@@ -111,6 +127,7 @@ impl Coded for RenderError {
             Self::NoWords => Exit::Usage,
             Self::Fill { source, .. } => source.exit(),
             Self::Missing { .. }
+            | Self::NoServiceGiven { .. }
             | Self::OwnPlace { .. }
             | Self::NoService { .. }
             | Self::Failed { .. }
@@ -173,6 +190,9 @@ pub(super) fn finished(
     let file: File = parsed(name, text)?;
     if file.sections().is_empty() {
         return Err(no_unit(if file.bytes().is_empty() { "it is empty" } else { "it has no [Section]" }));
+    }
+    if !file.sections().iter().any(|section| keys::is_section(section)) {
+        return Err(no_unit("it has none of systemd's sections"));
     }
     if file.assignments().is_empty() {
         return Err(no_unit("it sets nothing"));

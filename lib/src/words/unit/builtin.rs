@@ -3,12 +3,16 @@
 //! All settings are ones that systemd 252 and later know. A value is data: words are quoted so that the program gets them as
 //! they were given, and what can't be quoted is refused, so no value begins a line, a word, a variable or a specifier.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::str::FromStr;
+
+use caps::Capability;
 
 use super::exec::quoted;
 use super::file::File;
 use crate::words::exit::{Coded, Exit};
+
+mod hardening;
 
 /// Which unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,40 @@ pub struct Given {
     pub calendar: Vec<String>,
 }
 
+type Flags = Vec<&'static str>;
+
+impl Given {
+    /// Fails when there is a value that only a unit of ours has a place for.
+    pub fn has_none(&self) -> Result<(), BuiltinError> {
+        let (service, account, listen, calendar) = self.flags();
+        let all = [service, account, listen, calendar, self.description.iter().map(|_| "--description").collect()];
+        match all.concat().first() {
+            Some(flag) => Err(BuiltinError::NoBuiltin { flag }),
+            None => Ok(()),
+        }
+    }
+
+    /// The flags that were given: of a service alone, of a service or a socket, of a socket alone, of a timer alone.
+    fn flags(&self) -> (Flags, Flags, Flags, Flags) {
+        let given =
+            |all: &[(&'static str, bool)]| all.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect();
+        let service = [
+            ("--binary", self.binary.is_some()),
+            ("--config", self.config.is_some()),
+            ("--ambient", !self.ambient.is_empty()),
+            ("--type", self.start.is_some()),
+            (WORDS, !self.arguments.is_empty()),
+        ];
+        let account = [("--user", self.user.is_some()), ("--group", self.group.is_some())];
+        let listen = [("--listen", !self.listen.is_empty())];
+        let calendar = [("--calendar", !self.calendar.is_empty())];
+        (given(&service), given(&account), given(&listen), given(&calendar))
+    }
+}
+
+/// What stands after `--`.
+const WORDS: &str = "words after --";
+
 /// A unit's name and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -77,6 +115,12 @@ pub enum BuiltinError {
     Missing {
         /// Which unit.
         builtin: &'static str,
+        /// The flag.
+        flag: &'static str,
+    },
+    /// A value of a built-in unit, and none is asked for.
+    #[error("{flag}: belongs to a built-in unit, and no --builtin is given; what BIN is told stands after --")]
+    NoBuiltin {
         /// The flag.
         flag: &'static str,
     },
@@ -142,34 +186,9 @@ impl Start {
 }
 
 const BEFORE_RESTART: &str = "\
-# Not again after an end with status 0; a service that updates itself and ends so needs Restart=always.
+# Not after an end with status 0: a service that ends so in order to run its own update needs Restart=always.
 Restart=on-failure
 RestartSec=2s
-";
-
-const HARDENED: &str = "\
-UMask=0077
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectSystem=strict
-ProtectHome=yes
-ProtectProc=invisible
-ProtectClock=yes
-ProtectHostname=yes
-ProtectControlGroups=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-# A program that makes code while it runs (Java, Node.js, LuaJIT) needs MemoryDenyWriteExecute=no.
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
 ";
 
 impl Builtin {
@@ -214,23 +233,14 @@ impl Builtin {
     }
 
     fn has_place_for(self, given: &Given) -> Result<(), BuiltinError> {
-        let service = [
-            ("--binary", given.binary.is_some()),
-            ("--config", given.config.is_some()),
-            ("--ambient", !given.ambient.is_empty()),
-            ("--type", given.start.is_some()),
-            ("words after --", !given.arguments.is_empty()),
-        ];
-        let account = [("--user", given.user.is_some()), ("--group", given.group.is_some())];
-        let listen = [("--listen", !given.listen.is_empty())];
-        let calendar = [("--calendar", !given.calendar.is_empty())];
+        let (service, account, listen, calendar) = given.flags();
         let others: Vec<_> = match self {
             Self::Service => listen.into_iter().chain(calendar).collect(),
             Self::Socket => service.into_iter().chain(calendar).collect(),
             Self::Timer => service.into_iter().chain(account).chain(listen).collect(),
         };
-        match others.into_iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) => Err(BuiltinError::NoPlace { builtin: self.word(), flag }),
+        match others.first() {
+            Some(flag) => Err(BuiltinError::NoPlace { builtin: self.word(), flag }),
             None => Ok(()),
         }
     }
@@ -272,7 +282,8 @@ fn service(given: &Given, stem: &str, description: &str) -> Result<String, Built
         command.extend([" ", &argument("after --:", word)?]);
     }
     let account = account(given, "User", "Group")?.unwrap_or_else(|| "DynamicUser=yes\n".to_owned());
-    let capabilities = capabilities(&given.ambient)?;
+    let held = capabilities(&given.ambient)?;
+    let capabilities = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let start = given.start.unwrap_or_default();
     let lasting = start != Start::Oneshot;
     let limit = if lasting { "StartLimitIntervalSec=5min\nStartLimitBurst=30\n" } else { "" };
@@ -295,7 +306,8 @@ StateDirectoryMode=0750
 # needs stands in AmbientCapabilities= (unit-render --ambient).
 NoNewPrivileges=yes
 CapabilityBoundingSet={capabilities}
-{ambient}{HARDENED}{install}",
+{ambient}{hardened}{install}",
+        hardened = hardening::lines(&held),
         start = start.word(),
     ))
 }
@@ -379,17 +391,17 @@ fn account(given: &Given, user: &str, group: &str) -> Result<Option<String>, Bui
     }
 }
 
-/// The names, as capabilities(7) has them, each once.
-fn capabilities(names: &[String]) -> Result<String, BuiltinError> {
-    let mut all: Vec<String> = Vec::new();
+/// The capabilities of these names, as capabilities(7) has them, each once.
+fn capabilities(names: &[String]) -> Result<Vec<Capability>, BuiltinError> {
+    let mut all = Vec::new();
     for name in names {
-        let known = name.to_ascii_uppercase().parse::<caps::Capability>();
+        let known = name.to_ascii_uppercase().parse();
         let known = known.map_err(|_| bad("--ambient", name, "is not a capability; capabilities(7) lists them"))?;
-        if !all.contains(&known.to_string()) {
-            all.push(known.to_string());
+        if !all.contains(&known) {
+            all.push(known);
         }
     }
-    Ok(all.join(" "))
+    Ok(all)
 }
 
 /// The program of a command line: nothing but specifiers is replaced in it.
@@ -460,158 +472,5 @@ fn bad(flag: &'static str, value: &str, why: &'static str) -> BuiltinError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::exec;
-    use super::*;
-    use proptest::prelude::*;
-
-    fn runed() -> Given {
-        Given { binary: Some("/usr/local/bin/runed".into()), ..Given::default() }
-    }
-
-    fn settings(text: &str) -> Vec<(String, String)> {
-        let file = File::parse(text.as_bytes().to_vec()).unwrap();
-        assert_eq!(file.complaints(), [], "{text}");
-        file.assignments().iter().map(|a| (format!("[{}]{}", a.section, a.key), a.value.clone())).collect()
-    }
-
-    fn value(text: &str, key: &str) -> Option<String> {
-        let found: Vec<_> = settings(text).into_iter().filter(|(name, _)| name.ends_with(key)).collect();
-        assert!(found.len() < 2, "{found:?}");
-        found.into_iter().next().map(|(_, value)| value)
-    }
-
-    #[test]
-    fn a_service_holds_its_capabilities_and_no_others() {
-        let none = Builtin::Service.fill(&runed()).unwrap().text;
-        assert_eq!(value(&none, "]CapabilityBoundingSet").as_deref(), Some(""));
-        assert_eq!((value(&none, "]AmbientCapabilities"), value(&none, "]User")), (None, None));
-        assert_eq!(value(&none, "]DynamicUser").as_deref(), Some("yes"));
-        let ambient = ["cap_net_bind_service", "CAP_SYS_NICE", "CAP_NET_BIND_SERVICE"].map(str::to_owned).to_vec();
-        let given = Given { ambient, user: Some("rune".into()), group: Some("www".into()), ..runed() };
-        let two = Builtin::Service.fill(&given).unwrap().text;
-        for key in ["]CapabilityBoundingSet", "]AmbientCapabilities"] {
-            assert_eq!(value(&two, key).as_deref(), Some("CAP_NET_BIND_SERVICE CAP_SYS_NICE"));
-        }
-        assert_eq!((value(&two, "]User"), value(&two, "]Group")), (Some("rune".into()), Some("www".into())));
-        assert_eq!(value(&two, "]DynamicUser"), None);
-    }
-
-    #[test]
-    fn no_key_stands_twice_and_all_are_systemd_s() {
-        let text = Builtin::Service.fill(&runed()).unwrap().text;
-        let mut keys: Vec<_> = settings(&text).into_iter().map(|(key, _)| key).collect();
-        keys.sort();
-        let count = keys.len();
-        keys.dedup();
-        assert_eq!(keys.len(), count);
-    }
-
-    #[test]
-    fn a_oneshot_is_for_a_timer_or_socket_to_start() {
-        let text = Builtin::Service.fill(&Given { start: Some(Start::Oneshot), ..runed() }).unwrap().text;
-        assert!(!text.contains("Restart=") && !text.contains("[Install]"), "{text}");
-    }
-
-    #[test]
-    fn what_does_not_belong_is_refused_by_its_flag() {
-        let said = |builtin: Builtin, given: Given| builtin.fill(&given).unwrap_err().to_string();
-        let named = || Given { name: Some("runed".into()), ..Given::default() };
-        let list = |text: &str| vec![text.to_owned()];
-        for (builtin, given, expected) in [
-            (Builtin::Service, Given::default(), "--builtin service: --binary is needed"),
-            (Builtin::Service, named(), "--builtin service: --binary is needed"),
-            (Builtin::Service, Given { listen: list("80"), ..runed() }, "--builtin service: has no place for --listen"),
-            (Builtin::Socket, Given { listen: list("80"), ..Given::default() }, "--builtin socket: --name is needed"),
-            (Builtin::Socket, named(), "--builtin socket: --listen is needed"),
-            (Builtin::Socket, runed(), "--builtin socket: has no place for --binary"),
-            (Builtin::Timer, named(), "--builtin timer: --calendar is needed"),
-            (Builtin::Timer, Given { user: Some("u".into()), ..named() }, "--builtin timer: has no place for --user"),
-            (Builtin::Service, Given { group: Some("g".into()), ..runed() }, "--group 'g': is the group of a user"),
-            (Builtin::Service, Given { ambient: list("CAP_X"), ..runed() }, "--ambient 'CAP_X': is not a capability"),
-            (
-                Builtin::Socket,
-                Given { listen: list("80"), user: Some("u".into()), ..named() },
-                "--user 'u': only a socket",
-            ),
-            (Builtin::Service, Given { name: Some("a@b".into()), ..runed() }, "--name 'a@b': a unit's name is of"),
-            (
-                Builtin::Timer,
-                Given { name: Some("a.service".into()), calendar: list("daily"), user: None, ..Given::default() },
-                "",
-            ),
-        ] {
-            match expected {
-                "" => assert_eq!(builtin.fill(&given).unwrap().name, "a.service.timer"),
-                expected => {
-                    let said = said(builtin, given);
-                    assert!(said.starts_with(expected), "{said}");
-                }
-            }
-        }
-        for binary in [
-            "runed",
-            "/usr/bin/",
-            "/usr/../bin/x",
-            "/usr//bin/x",
-            "/home/u/runed",
-            "/tmp/runed",
-            "/a\n/b",
-            "/bin/a b",
-            "",
-        ] {
-            let given = Given { binary: Some(binary.into()), ..Given::default() };
-            assert!(Builtin::Service.fill(&given).is_err(), "{binary}");
-        }
-        for listen in
-            ["0", "65536", "", "x:80", "1.2.3.4", "[::1]", "/a ", " /a", "/a\\", "@", "/a\nExecStartPre=/x", "80 81"]
-        {
-            assert!(Builtin::Socket.fill(&Given { listen: list(listen), ..named() }).is_err(), "{listen}");
-        }
-        for listen in ["80", "1.2.3.4:80", "[::1]:80", "/run/a b.sock", "@a"] {
-            assert!(Builtin::Socket.fill(&Given { listen: list(listen), ..named() }).is_ok(), "{listen}");
-        }
-        for user in ["", "a b", "-a", "a\nb", "%i", "..", "a$b", "ä"] {
-            assert!(Builtin::Service.fill(&Given { user: Some(user.into()), ..runed() }).is_err(), "{user}");
-        }
-        for calendar in ["", " ", "daily\nX=1", "%i", "a\\"] {
-            assert!(Builtin::Timer.fill(&Given { calendar: list(calendar), ..named() }).is_err(), "{calendar}");
-        }
-    }
-
-    /// What systemd gives the program for a word of its command line.
-    fn received(word: &str) -> String {
-        word.replace("%%", "%").replace("$$", "$")
-    }
-
-    proptest! {
-        /// The keys are always the same, and the program gets the words that were given.
-        #[test]
-        fn no_value_leaves_its_place(
-            word in "[ -~äß\\u{2028}]{0,8}",
-            description in "\\PC{0,8}",
-            config in "/[ -~]{0,8}",
-        ) {
-            let given = Given {
-                arguments: vec![word.clone(), "last".into()],
-                description: Some(description.clone()),
-                config: Some(config.clone()),
-                ..runed()
-            };
-            let plain = Given { arguments: vec!["x".into()], description: Some("x".into()), config: Some("/x".into()), ..runed() };
-            let keys = |given: &Given| {
-                let text = Builtin::Service.fill(given)?.text;
-                Ok::<_, BuiltinError>((settings(&text).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), text))
-            };
-            let (expected, _) = keys(&plain).unwrap();
-            if let Ok((keys, text)) = keys(&given) {
-                prop_assert_eq!(keys, expected);
-                let commands = exec::commands(&value(&text, "]ExecStart").unwrap()).unwrap();
-                prop_assert_eq!(commands.len(), 1);
-                let words: Vec<_> = commands[0].arguments.iter().map(|word| received(word)).collect();
-                prop_assert_eq!(words, ["--config", &config, &word, "last"].map(str::to_owned));
-                prop_assert_eq!(value(&text, "]Description").unwrap().replace("%%", "%"), description);
-            }
-        }
-    }
-}
+#[path = "builtin/tests.rs"]
+mod tests;
