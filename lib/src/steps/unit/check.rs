@@ -72,26 +72,11 @@ pub fn check(host: &Host, name: Option<&str>, text: &[u8], say: &Say) -> Result<
     if said.status_is_good && said.lines.is_empty() {
         return Ok(());
     }
-    let unheard = said.lines.clone();
-    let lines = match faultless(&unit) {
-        Some(text) => {
-            let besides = self::said(host, &unit, text.as_bytes())?;
-            let lines: Vec<_> = said.lines.iter().filter(|line| !besides.lines.contains(line)).cloned().collect();
-            for line in besides.lines.iter().filter(|line| said.lines.contains(line)) {
-                say.detail(format_args!("{unit}: not of this text: {line}"));
-            }
-            if lines.is_empty() && !besides.status_is_good {
-                return Err(CheckError::NotHere(besides.lines.first().cloned().unwrap_or_default()));
-            }
-            if lines.is_empty() && said.status_is_good {
-                return Ok(());
-            }
-            lines
-        }
-        None => said.lines,
-    };
-    let lines = if lines.is_empty() { unheard } else { lines };
-    let first = lines.first().cloned().unwrap_or_else(|| "refuses it and does not say why".to_owned());
+    let lines = faults(host, &unit, said, say)?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let first = lines.first().cloned().unwrap_or_default();
     for line in lines.iter().skip(1) {
         say.note(format_args!("{unit}: systemd-analyze verify: {line}"));
     }
@@ -100,6 +85,31 @@ pub fn check(host: &Host, name: Option<&str>, text: &[u8], say: &Say) -> Result<
         count => format!(" (and {} more)", count - 1),
     };
     Err(CheckError::Found { unit, first, more })
+}
+
+/// What of that systemd does not say of a unit without a fault in the same place; nothing when that is all.
+fn faults(host: &Host, unit: &str, said: Said, say: &Say) -> Result<Vec<String>, CheckError> {
+    let mut lines = said.lines;
+    let mut refused = !said.status_is_good;
+    if let Some(text) = faultless(unit) {
+        let besides = self::said(host, unit, text.as_bytes())?;
+        for line in lines.extract_if(.., |line| besides.lines.contains(line)) {
+            say.detail(format_args!("{unit}: not of this text: {line}"));
+        }
+        if lines.is_empty() && !besides.status_is_good {
+            // The drop-ins that are there can be to blame, or systemd-analyze: for a name of nobody's there are none.
+            let suffix = unit.rsplit('.').next().unwrap_or_default();
+            let anew = self::said(host, &format!("upswap-check-{}.{suffix}", std::process::id()), text.as_bytes())?;
+            if !anew.status_is_good {
+                return Err(CheckError::NotHere(anew.lines.into_iter().next().unwrap_or_default()));
+            }
+            refused = false;
+        }
+    }
+    if refused && lines.is_empty() {
+        lines.push("refuses it and does not say why".to_owned());
+    }
+    Ok(lines)
 }
 
 /// The full name; a name without its suffix gets the one that the text's sections ask for.
