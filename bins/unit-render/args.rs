@@ -1,4 +1,6 @@
 //! unit-render's command line.
+// The text of --help: what stands in it is printed as it is.
+#![allow(clippy::doc_markdown)]
 
 use std::ffi::OsString;
 

@@ -12,10 +12,10 @@ use upswap::words::exit::{Exit, Stop};
 mod args;
 
 fn main() -> ExitCode {
-    report::run("unit-render", work)
+    report::run("unit-render", |args, say| work(&args, say))
 }
 
-fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
+fn work(args: &args::Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
     if args.builtin.is_none() {
         args.given()?.has_none()?;
