@@ -225,13 +225,14 @@ pub const PAGES: [Page; 8] = [
         json: answers::UNIT_RENDER,
         exits: &[
             (Exit::Done, "The unit is on standard output."),
+            (Exit::No, "--check: systemd finds fault with the text; what it says is on standard error."),
             (
                 Exit::Usage,
-                "The command line is wrong; so also a value that has no placeholder, or that does not fit where it would go.",
+                "The command line is wrong; so also a value that has no placeholder or no place in the built-in unit, or that does not fit where it would go.",
             ),
             (
                 Exit::CouldNot,
-                "The template, the unit or BIN gave no unit, a placeholder has no value, or systemd could not be asked; nothing was printed.",
+                "The template, the unit or BIN gave no unit, a placeholder has no value, this host gives no namespaces to run BIN in, systemd could not be asked, or systemd-analyze is missing or does not work here; nothing was printed.",
             ),
         ],
         passes_on: None,
@@ -240,7 +241,15 @@ pub const PAGES: [Page; 8] = [
             ("PATH", "Where a BIN without a slash is looked for. BIN itself gets a fixed environment."),
             COLOUR,
         ],
-        see_also: &[("unit-diff", 1), ("swapbin", 8), ("systemd.unit", 5), ("upswap", 7)],
+        see_also: &[
+            ("unit-diff", 1),
+            ("swapbin", 8),
+            ("systemd-analyze", 1),
+            ("systemd.unit", 5),
+            ("systemd.exec", 5),
+            ("capabilities", 7),
+            ("upswap", 7),
+        ],
     },
     Page {
         tool: "unit-diff",

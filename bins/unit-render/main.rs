@@ -12,16 +12,22 @@ use upswap::words::exit::{Exit, Stop};
 mod args;
 
 fn main() -> ExitCode {
-    report::run("unit-render", work)
+    report::run("unit-render", |args, say| work(&args, say))
 }
 
-fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
-    let args::Args { like, template, set, command, .. } = args;
+fn work(args: &args::Args, say: &Say) -> Result<Answer, Stop> {
     let host = Host::from_env();
-    let rendered = match &template {
-        Some(template) => unit::from_template(&host, template, &set, say)?,
-        None => unit::from_program(&host, &command, like.as_ref(), say)?,
+    if args.builtin.is_none() {
+        args.given()?.has_none()?;
+    }
+    let rendered = match (&args.template, args.builtin) {
+        (Some(template), _) => unit::from_template(&host, template, &args.set, say)?,
+        (None, Some(builtin)) => unit::from_builtin(builtin, &args.given()?, say)?,
+        (None, None) => unit::from_program(&host, &args.printing(), say)?,
     };
-    let json = json!({ "unit": String::from_utf8_lossy(&rendered.text), "from": rendered.from });
+    if args.check {
+        unit::check(&host, args.name.as_deref().or(rendered.name.as_deref()), &rendered.text, say)?;
+    }
+    let json = json!({ "unit": String::from_utf8_lossy(&rendered.text), "from": rendered.from, "checked": args.check });
     Ok(Answer::product(Exit::Done).text(rendered.text).json(json))
 }

@@ -158,9 +158,11 @@ pub const UNIT_RENDER: Members = &[(
     "",
     &[
         ("unit", "The unit's text."),
-        ("from", "Where it came from: an object with one of these two."),
+        ("checked", "Whether systemd took it without a word, asked by --check; false without that."),
+        ("from", "Where it came from: an object with one of these three."),
         ("from.command", "BIN and the words it was called with, those of --like included."),
         ("from.template", "The template."),
+        ("from.builtin", "service, socket or timer."),
     ],
 )];
 

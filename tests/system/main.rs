@@ -27,3 +27,4 @@ mod setcap_keep;
 mod syncthing;
 mod unit_diff;
 mod unit_oracle;
+mod unit_render;

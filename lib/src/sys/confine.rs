@@ -1,11 +1,11 @@
-//! Running a program that nobody trusts yet: as nobody, without network, capabilities and new privileges, for a while.
+//! Running a program that nobody trusts yet, in a [`Cell`], for a while, and reading what it prints, up to a limit.
 //!
 //! By `setsid`, `unshare` and `setpriv` of util-linux and `timeout` of coreutils, so that no code of ours runs between fork and exec.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -32,24 +32,9 @@ const STDERR_KEPT: u64 = 64 << 10;
 /// How much longer than the deadline the namespace's own watch waits, for the case that we were killed ourselves.
 const SPARE: Duration = Duration::from_secs(2);
 
-/// What to run, and how long and how much.
-#[derive(Clone, Debug)]
-pub struct Confined<'a> {
-    /// The program; a bare name is looked for in the caller's `PATH`.
-    pub program: &'a OsStr,
-    /// Its arguments.
-    pub arguments: &'a [OsString],
-    /// When it and all it started is killed.
-    pub deadline: Duration,
-    /// How many bytes it may write to standard output.
-    pub limit: usize,
-}
-
 /// How far a program could be confined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confinement {
-    /// Uid and gid nobody, own network, pid and IPC namespaces, no capability, no new privileges.
-    Nobody,
     /// The caller's own uid, no new privileges; all that a user who is not root can ask for everywhere.
     NoNewPrivileges,
     /// Namespaces of its own and nothing to write to: a [`Cell`].
@@ -77,19 +62,11 @@ pub enum ConfineError {
     /// unshare, setpriv or timeout is missing.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// There is no such program.
-    #[error("{}: not found", .program.display())]
-    Missing {
-        /// The program.
-        program: PathBuf,
-    },
     /// It is there and can't be executed.
-    #[error("{}: cannot be executed by {user}: {reason}; it and every folder above it must be readable and executable for all (0755)", .program.display())]
+    #[error("{}: cannot be executed on this host: {reason}", .program.display())]
     Exec {
         /// The program.
         program: PathBuf,
-        /// Who tried.
-        user: String,
         /// Why not.
         reason: String,
     },
@@ -133,42 +110,39 @@ impl Coded for ConfineError {
     }
 }
 
-impl Confined<'_> {
-    /// Runs the program to its end on `host` and returns its output, whatever its exit status.
-    ///
-    /// Its standard input is empty, its folder `/`, its environment fixed. As root it runs as nobody in namespaces of its
-    /// own, and nothing it started outlives it; a user who is not root runs it as themselves without new privileges, and
-    /// a descendant that left the process group may outlive it.
-    pub fn run(&self, host: &Host) -> Result<Output, ConfineError> {
-        let program = located(self.program)?;
-        let root = nix::unistd::geteuid().is_root();
-        let confinement = if root { Confinement::Nobody } else { Confinement::NoNewPrivileges };
-        let mut command = self.command(host, confinement, &program)?;
-        to_its_end(&mut command, &program, self.deadline, self.limit, confinement)
+impl ConfineError {
+    /// The same of a program that is called otherwise.
+    #[must_use]
+    pub fn of(mut self, name: PathBuf) -> Self {
+        match &mut self {
+            Self::Tool(_) => {}
+            Self::Exec { program, .. }
+            | Self::Refused { program, .. }
+            | Self::Deadline { program, .. }
+            | Self::TooMuch { program, .. }
+            | Self::Io { program, .. } => *program = name,
+        }
+        self
+    }
+}
+
+impl Output {
+    /// How it ended, in words. A status above 128 is a signal: timeout(1) and sh(1) pass it on so.
+    #[must_use]
+    pub fn how(&self) -> String {
+        let signal = self.status.code().filter(|code| *code > 128).map(|code| code - 128);
+        match signal.and_then(|number| Signal::try_from(number).ok()) {
+            Some(signal) => format!("killed by {signal}"),
+            None => self.status.to_string(),
+        }
     }
 
-    fn command(&self, host: &Host, confinement: Confinement, program: &Path) -> Result<process::Command, ConfineError> {
-        let mut words = own_session(host)?;
-        if confinement == Confinement::Nobody {
-            words.push(host.program("unshare")?.into());
-            words.extend(["--net", "--ipc", "--pid", "--fork", "--kill-child", "--"].map(Into::into));
-            // The namespace's init. It never changes its credentials, which would clear the signal that unshare's death
-            // sends it (prctl(2), PR_SET_PDEATHSIG), and it ends the namespace even when we are gone.
-            words.push(host.program("timeout")?.into());
-            words.extend(["--signal=KILL".into(), format!("{}", (self.deadline + SPARE).as_secs_f64()).into()]);
-        }
-        words.push(host.program("setpriv")?.into());
-        if confinement == Confinement::Nobody {
-            words.extend([format!("--reuid={NOBODY}").into(), format!("--regid={NOBODY}").into()]);
-            // The bounding set stays: a program whose file has a capability outside it is not executed at all (capabilities(7)),
-            // and with no new privileges nobody gets one from it anyway.
-            words.extend(["--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"].map(Into::into));
-        }
-        words.extend(["--no-new-privs".into(), "--".into(), program.into()]);
-        let mut command = process::Command::new(words.remove(0));
-        command.args(words).args(self.arguments);
-        fixed(&mut command).stdin(Stdio::null());
-        Ok(command)
+    /// The path that the program called `name` ran from, when it printed that: nobody finds it there afterwards.
+    #[must_use]
+    pub fn own_place(&self, name: &OsStr) -> Option<String> {
+        let places = [[cell::PLACE.as_bytes(), name.as_bytes()].concat(), cell::IN_MEMORY.as_bytes().to_vec()];
+        let found = places.into_iter().find(|place| self.stdout.windows(place.len()).any(|window| window == place))?;
+        Some(String::from_utf8_lossy(&found).into_owned())
     }
 }
 
@@ -222,7 +196,7 @@ fn to_its_end(
     let _ = child.kill();
     let status = child.wait().map_err(failed)?;
     let (stdout, stderr) = result?;
-    refusal(status, &stderr, program, confinement)?;
+    refusal(status, &stderr, program)?;
     Ok(Output { status, stdout, stderr, confinement })
 }
 
@@ -308,24 +282,8 @@ fn ended(pidfd: BorrowedFd, end: Instant) -> io::Result<bool> {
     }
 }
 
-/// The absolute path of `program`, a file.
-fn located(program: &OsStr) -> Result<PathBuf, ConfineError> {
-    let missing = || ConfineError::Missing { program: program.into() };
-    let path = Path::new(program);
-    let found = if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
-        path.is_file().then(|| path.to_owned())
-    } else {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&folders)
-            .map(|folder| folder.join(path))
-            .find(|path| path.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0))
-    };
-    std::path::absolute(found.ok_or_else(missing)?)
-        .map_err(|source| ConfineError::Io { program: program.into(), source })
-}
-
 /// setsid, setpriv and unshare end with 1 when they fail, timeout with 125, setpriv with 126 or 127 when it can't execute (their manual pages).
-fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confinement) -> Result<(), ConfineError> {
+fn refusal(status: ExitStatus, stderr: &[u8], program: &Path) -> Result<(), ConfineError> {
     let stderr = String::from_utf8_lossy(stderr);
     let line = stderr.lines().next().unwrap_or_default();
     let program = program.to_owned();
@@ -334,13 +292,8 @@ fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confi
         ["setsid: ", "setpriv: ", "unshare: ", "timeout: "].iter().find_map(|tool| line.strip_prefix(tool)),
     ) {
         (Some(126 | 127), Some(said)) => {
-            let user = match confinement {
-                Confinement::Nobody => format!("nobody (uid {NOBODY})"),
-                Confinement::NoNewPrivileges => "you".to_owned(),
-                Confinement::Cell | Confinement::UserAlone => "that user".to_owned(),
-            };
             let reason = said.rsplit(": ").next().unwrap_or(said).to_owned();
-            Err(ConfineError::Exec { program, user, reason })
+            Err(ConfineError::Exec { program, reason })
         }
         (Some(1 | 125), Some(_)) => Err(ConfineError::Refused { program, reason: line.to_owned() }),
         _ => Ok(()),
@@ -349,26 +302,27 @@ fn refusal(status: ExitStatus, stderr: &[u8], program: &Path, confinement: Confi
 
 #[cfg(test)]
 mod tests {
-    use super::super::tool::tests::program;
     use super::*;
     use fs_err as fs;
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::File;
+    use std::io::Write;
 
-    /// A script that the user nobody can run.
-    fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        let path = dir.path().join("bin");
-        program(&path, &format!("#!/bin/sh\n{text}\n"));
-        (dir, path)
+    fn bytes(text: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file
+    }
+
+    fn walled(program: &[u8], walls: Walls, deadline: Duration) -> Result<Output, ConfineError> {
+        let arguments = ["one".into(), "two words".into()];
+        let (name, mut bytes) = (OsStr::new("bin"), bytes(program));
+        let (bytes, size) = (&mut bytes, program.len() as u64);
+        Cell { name, bytes, size, arguments: &arguments, user: None, walls, deadline, limit: 1000 }
+            .run(&Host::below(Path::new("/")))
     }
 
     fn run(text: &str, deadline: Duration) -> Result<Output, ConfineError> {
-        let (_dir, path) = script(text);
-        let arguments = ["one".into(), "two words".into()];
-        Confined { program: path.as_os_str(), arguments: &arguments, deadline, limit: 1000 }
-            .run(&Host::below(Path::new("/")))
+        walled(format!("#!/bin/sh\n{text}\n").as_bytes(), Walls::Namespaces, deadline)
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -389,7 +343,7 @@ mod tests {
             "only root can run this test, and without it nothing shows the confinement"
         );
         let output = run(
-            "id -u; id -g; id -G; grep -E '^(Cap[IPEA]|NoNewPrivs)' /proc/self/status; grep -c : /proc/self/net/dev; echo $$",
+            "id -u; id -g; id -G; grep -E '^(Cap[IPEA]|NoNewPrivs)' /proc/self/status; grep -c : /proc/self/net/dev; test $$ -lt 300 && ls /proc | grep -c '^[0-9]'",
             LONG,
         )
         .unwrap();
@@ -407,7 +361,8 @@ mod tests {
                 &format!("CapAmb: {none}"),
                 "NoNewPrivs: 1",
                 "1",
-                "2"
+                // timeout, the shell, ls and grep.
+                "4"
             ],
             "{said}"
         );
@@ -456,14 +411,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_executed_is_said() {
-        let (_dir, path) = script("true");
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let host = Host::below(Path::new("/"));
-        let run =
-            |program: &OsStr| Confined { program, arguments: &[], deadline: LONG, limit: 10 }.run(&host).unwrap_err();
-        let said = run(path.as_os_str()).to_string();
-        assert!(said.contains("cannot be executed by") && said.contains("Permission denied"), "{said}");
-        assert!(matches!(run(OsStr::new("/nonexistent/bin")), ConfineError::Missing { .. }));
-        assert!(matches!(run(OsStr::new("no-such-program-anywhere")), ConfineError::Missing { .. }));
+        for walls in [Walls::Namespaces, Walls::None] {
+            let said = walled(b"#!/nowhere/sh\n", walls, LONG).unwrap_err().to_string();
+            assert_eq!(said, "bin: cannot be executed on this host: No such file or directory");
+        }
     }
 }

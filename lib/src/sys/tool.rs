@@ -114,6 +114,13 @@ impl Host {
             .env("LC_ALL", "C.UTF-8")
             .env("SYSTEMD_COLORS", "0")
             .env("SYSTEMD_PAGER", "")
+            // What systemd's programs say is read; a caller's settings would add to it, or send it elsewhere.
+            .env("SYSTEMD_LOG_LEVEL", "info")
+            .env("SYSTEMD_LOG_TARGET", "console")
+            .env_remove("SYSTEMD_LOG_LOCATION")
+            .env_remove("SYSTEMD_LOG_TIME")
+            .env_remove("SYSTEMD_LOG_TID")
+            .env_remove("SYSTEMD_LOG_COLOR")
             // With it getopt(3) takes what stands behind a systemctl verb for units.
             .env_remove("POSIXLY_CORRECT")
             .env_remove("LD_PRELOAD")

@@ -146,6 +146,7 @@ fn unit_render_prints_what_its_page_says() {
     let template = host.file("template", "[Unit]\nDescription=x\n");
     host.answers(0, &["--template", &template]);
     host.answers(0, &["--", &program, "print-systemd"]);
+    host.answers(0, &["--builtin", "timer", "--name", "x", "--calendar", "daily"]);
     host.answers(3, &["--template", "nowhere"]);
     host.matches_its_page();
 }

@@ -241,20 +241,11 @@ fn judged(shown: &str, output: &Output) -> Result<String, RunError> {
         let nothing = || "it said nothing".to_owned();
         let said = first(&output.stderr).or_else(|| first(&output.stdout)).unwrap_or_else(nothing);
         let program = shown.to_owned();
-        return Err(RunError::Failed { program, how: how(output), said });
+        return Err(RunError::Failed { program, how: output.how(), said });
     }
     // Java's kind prints its version on standard error.
     let bytes = if first(&output.stdout).is_some() { &output.stdout } else { &output.stderr };
     Ok(String::from_utf8_lossy(bytes).into_owned())
-}
-
-/// A status above 128 is a signal: timeout(1) and sh(1) pass it on so.
-fn how(output: &Output) -> String {
-    let signal = output.status.code().filter(|code| *code > 128).map(|code| code - 128);
-    match signal.and_then(|number| nix::sys::signal::Signal::try_from(number).ok()) {
-        Some(signal) => format!("killed by {signal}"),
-        None => output.status.to_string(),
-    }
 }
 
 /// That the version it prints is the one it should be: the given one, else the one in the record of where it came from.

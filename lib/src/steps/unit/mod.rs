@@ -14,14 +14,18 @@ use crate::words::unit::LIMIT;
 use crate::words::unit::file::{File, Malformed};
 use crate::words::unit::reading::Reading;
 
+mod check;
 mod circumstances;
 mod compare;
 mod drop_in;
+mod program;
 mod render;
 
+pub use check::{CheckError, check};
 pub use compare::{Comparison, compare};
 pub use drop_in::{Carried, drop_in};
-pub use render::{RenderError, Rendered, from_program, from_template};
+pub use program::{Printing, from_program};
+pub use render::{RenderError, Rendered, from_builtin, from_template};
 
 /// How many lines that systemd ignores are named, for each file.
 const COMPLAINTS_SAID: usize = 5;

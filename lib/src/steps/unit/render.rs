@@ -1,31 +1,37 @@
-//! A unit's text from the program it is for, or from a template.
+//! A unit's text, from wherever it comes: what it must have at least, and from a template or a built-in one.
 
-use std::ffi::OsString;
-use std::path::Path;
-use std::time::Duration;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Operand, Unit, UnitError, load, load_by_name, parsed};
+use super::{Operand, UnitError, load, parsed};
 use crate::sys::Host;
-use crate::sys::confine::{ConfineError, Confined, Confinement, close_inherited};
+use crate::sys::confine::ConfineError;
 use crate::sys::say::Say;
 use crate::words::exit::{Coded, Exit};
 use crate::words::unit::LIMIT;
+use crate::words::unit::builtin::{Builtin, BuiltinError, Given};
 use crate::words::unit::file::File;
-use crate::words::unit::flags;
+use crate::words::unit::keys;
 use crate::words::unit::render::{self as template, FillError};
-
-/// How long a program may take to print its unit.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A unit's text.
 #[derive(Debug)]
 pub struct Rendered {
     /// The text, to the byte.
     pub text: Vec<u8>,
+    /// What the unit is likely called, when that can be told.
+    pub name: Option<String>,
     /// Where it came from, for `--json`.
     pub from: Value,
+}
+
+impl Rendered {
+    /// Whether the text has a section of this name.
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        File::parse(self.text.clone()).is_ok_and(|file| file.sections().iter().any(|section| section == name))
+    }
 }
 
 /// Why no unit was rendered.
@@ -40,9 +46,33 @@ pub enum RenderError {
         /// The unit.
         name: String,
     },
+    /// No program, or no words for it.
+    #[error("nothing to run: -- BIN print-systemd is needed, or --template or --builtin; see unit-render --help")]
+    NoWords,
+    /// There is no such program.
+    #[error("{}: not found", .program.display())]
+    Missing {
+        /// The program.
+        program: PathBuf,
+    },
     /// The program could not be run.
-    #[error(transparent)]
-    Confine(#[from] ConfineError),
+    #[error("{source}{hint}")]
+    Confine {
+        /// Why.
+        source: ConfineError,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The program names the place it ran from, which is gone.
+    #[error(
+        "{program}: its unit names {place}, the place where it was only run to print it; tell it with --binary PATH"
+    )]
+    OwnPlace {
+        /// The program and its arguments.
+        program: String,
+        /// That place.
+        place: String,
+    },
     /// The program ran and failed.
     #[error("{program}: {status}: {message}")]
     Failed {
@@ -53,6 +83,9 @@ pub enum RenderError {
         /// The end of what it said.
         message: String,
     },
+    /// The built-in unit and the values don't go together.
+    #[error(transparent)]
+    Builtin(#[from] BuiltinError),
     /// What was rendered is no unit.
     #[error("{name}: gave no unit: {reason}")]
     NoUnit {
@@ -60,6 +93,14 @@ pub enum RenderError {
         name: String,
         /// What is missing.
         reason: &'static str,
+    },
+    /// A service was to be rendered, and none was.
+    #[error("{program}: gave no service: it has no [Service], as {like} has")]
+    NoServiceGiven {
+        /// The program and its arguments.
+        program: String,
+        /// The unit it was to be like.
+        like: String,
     },
     /// The template and the values don't go together.
     #[error("{name}: {source}")]
@@ -71,58 +112,28 @@ pub enum RenderError {
     },
 }
 
+impl From<ConfineError> for RenderError {
+    fn from(source: ConfineError) -> Self {
+        Self::Confine { source, hint: "" }
+    }
+}
+
 impl Coded for RenderError {
     fn exit(&self) -> Exit {
         match self {
             Self::Unit(source) => source.exit(),
-            Self::Confine(source) => source.exit(),
+            Self::Confine { source, .. } => source.exit(),
+            Self::Builtin(source) => source.exit(),
+            Self::NoWords => Exit::Usage,
             Self::Fill { source, .. } => source.exit(),
-            Self::NoService { .. } | Self::Failed { .. } | Self::NoUnit { .. } => Exit::CouldNot,
+            Self::Missing { .. }
+            | Self::NoServiceGiven { .. }
+            | Self::OwnPlace { .. }
+            | Self::NoService { .. }
+            | Self::Failed { .. }
+            | Self::NoUnit { .. } => Exit::CouldNot,
         }
     }
-}
-
-/// The unit that `command` prints, run confined; with `like`, its words are followed by `--user`, `--group`, `--binary` and
-/// `--config` of that unit, as far as they are known and `command` does not give them itself.
-pub fn from_program(
-    host: &Host,
-    command: &[OsString],
-    like: Option<&Operand>,
-    say: &Say,
-) -> Result<Rendered, RenderError> {
-    let mut words = command.to_vec();
-    if let Some(operand) = like {
-        for (flag, value) in alike(&load_by_name(host, operand, say)?, say)? {
-            let given = |word: &OsString| {
-                word.to_str()
-                    .is_some_and(|word| word == flag || word.strip_prefix(flag).is_some_and(|w| w.starts_with('=')))
-            };
-            if command.iter().any(given) {
-                say.detail(format_args!("{flag} is given after --, so the unit's is not passed"));
-            } else {
-                words.extend([flag.into(), value.into()]);
-            }
-        }
-    }
-    let shown = words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    let (program, arguments) = words.split_first().map(|(p, a)| (p.as_os_str(), a)).unwrap_or_default();
-    say.detail(format_args!("running {shown}"));
-    close_inherited().map_err(|source| ConfineError::Io { program: program.into(), source })?;
-    let output = Confined { program, arguments, deadline: DEADLINE, limit: LIMIT }.run(host)?;
-    if output.confinement == Confinement::NoNewPrivileges {
-        say.detail("it ran as you, without new privileges; only root can run it as nobody and without network");
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        let lines: Vec<_> = stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        let last = lines.last().map_or_else(|| "it said nothing on standard error".to_owned(), ToString::to_string);
-        return Err(RenderError::Failed { program: shown, status: output.status.to_string(), message: last });
-    }
-    for line in stderr.lines() {
-        say.detail(format_args!("it said: {line}"));
-    }
-    let from = json!({ "command": words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>() });
-    finished(&shown, output.stdout, from, say)
 }
 
 /// The unit that the template in `file` becomes with `values`.
@@ -140,7 +151,20 @@ pub fn from_template(
     let text =
         String::from_utf8(text).map_err(|_| RenderError::NoUnit { name: name.clone(), reason: "it is not UTF-8" })?;
     let filled = template::fill(&text, values).map_err(|source| RenderError::Fill { name: name.clone(), source })?;
-    finished(&name, filled.into_bytes(), json!({ "template": name }), say)
+    let from = json!({ "template": name });
+    finished(&name, Some(unit_of_template(&file.0)), filled.into_bytes(), from, say)
+}
+
+/// One of our own units, with these values.
+pub fn from_builtin(builtin: Builtin, given: &Given, say: &Say) -> Result<Rendered, RenderError> {
+    let unit = builtin.fill(given)?;
+    finished(&unit.name, Some(unit.name.clone()), unit.text.into_bytes(), json!({ "builtin": builtin.word() }), say)
+}
+
+/// `runed.service` of `lib/runed.service.in`.
+fn unit_of_template(file: &OsStr) -> String {
+    let name = Path::new(file).file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(".in").unwrap_or(&name).to_owned()
 }
 
 /// A template is always a file: a bare name is one of the current folder.
@@ -149,7 +173,16 @@ fn as_path(file: &Operand) -> Operand {
 }
 
 /// Accepts what a unit must have at least; systemd would take an empty file for a masked unit.
-fn finished(name: &str, text: Vec<u8>, from: Value, say: &Say) -> Result<Rendered, RenderError> {
+pub(super) fn finished(
+    name: &str,
+    unit: Option<String>,
+    text: Vec<u8>,
+    from: Value,
+    say: &Say,
+) -> Result<Rendered, RenderError> {
+    if text.len() > LIMIT {
+        return Err(UnitError::TooBig { name: name.to_owned() }.into());
+    }
     let no_unit = |reason| RenderError::NoUnit { name: name.to_owned(), reason };
     if text.contains(&0) {
         return Err(no_unit("it holds a NUL"));
@@ -158,54 +191,14 @@ fn finished(name: &str, text: Vec<u8>, from: Value, say: &Say) -> Result<Rendere
     if file.sections().is_empty() {
         return Err(no_unit(if file.bytes().is_empty() { "it is empty" } else { "it has no [Section]" }));
     }
+    if !file.sections().iter().any(|section| keys::is_section(section)) {
+        return Err(no_unit("it has none of systemd's sections"));
+    }
     if file.assignments().len() == 0 {
         return Err(no_unit("it sets nothing"));
     }
     for complaint in file.complaints() {
         say.note(format_args!("{name}: {complaint}"));
     }
-    Ok(Rendered { text: file.bytes().to_vec(), from })
-}
-
-/// What of `unit` its program is told, so that it prints a unit like it.
-fn alike(unit: &Unit, say: &Say) -> Result<Vec<(&'static str, String)>, RenderError> {
-    if !unit.files.iter().any(|(_, file)| file.sections().iter().any(|section| section == "Service")) {
-        return Err(RenderError::NoService { name: unit.name.clone() });
-    }
-    let reading = unit.reading();
-    let set = |key: &str| known(reading.last("Service", key).unwrap_or_default());
-    let (mut user, mut group, dynamic) = match &unit.loaded {
-        Some(loaded) => (Some(loaded.user.clone()), Some(loaded.group.clone()), loaded.dynamic_user),
-        None => (
-            set("User"),
-            set("Group"),
-            set("DynamicUser").is_some_and(|d| matches!(d.as_str(), "yes" | "true" | "on" | "1")),
-        ),
-    };
-    // A service without User= runs as root (systemd.exec(5)), and must not be given another user by the program's default.
-    if user.as_deref() == Some("") && !dynamic {
-        user = Some("root".to_owned());
-        group = group.filter(|group| !group.is_empty()).or_else(|| Some("root".to_owned()));
-    }
-    let commands = reading.commands("ExecStart").unwrap_or_default();
-    let command = commands.last().filter(|_| commands.len() == 1);
-    let binary = command.and_then(|command| known(&command.program)).filter(|path| path.starts_with('/'));
-    let config = command.and_then(|command| flags::value_of(&command.arguments, "--config")).and_then(|value| {
-        let plain = value.replace("$$", "");
-        if plain.contains('$') { None } else { known(value).map(|value| value.replace("$$", "$")) }
-    });
-    let mut all = Vec::new();
-    for (flag, value) in [("--user", user), ("--group", group), ("--binary", binary), ("--config", config)] {
-        match value.filter(|value| !value.is_empty()) {
-            Some(value) => all.push((flag, value)),
-            None => say.detail(format_args!("{}: says nothing certain for {flag}, so it is not passed", unit.name)),
-        }
-    }
-    Ok(all)
-}
-
-/// `text` without specifiers; `None` when it has one, as only systemd knows what that becomes.
-fn known(text: &str) -> Option<String> {
-    let plain = text.replace("%%", "");
-    (!plain.contains('%')).then(|| text.replace("%%", "%"))
+    Ok(Rendered { text: file.bytes().to_vec(), name: unit, from })
 }

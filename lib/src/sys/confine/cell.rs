@@ -27,6 +27,10 @@ use crate::sys::users::Identity;
 const SCRIPT: &str = include_str!("cell.sh");
 /// What the cell has of its own, so that nothing of the host's is to be seen below.
 const OWN: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/dev", "/proc"];
+/// Where a program lies in the cell.
+pub(super) const PLACE: &str = "/run/upswap/";
+/// What a program without a cell sees as its path.
+pub(super) const IN_MEMORY: &str = "/memfd:upswap";
 /// Runs a program from the descriptor on standard input, and gives it an empty input: without namespaces.
 const FROM_MEMORY: &str = "umask 022; exec 9<&0 </dev/null; exec \"$@\"";
 
@@ -121,7 +125,8 @@ impl Cell<'_> {
             words.extend(["socket".into(), socket.into()]);
         }
         words.push("--".into());
-        // The namespace's init; see `Confined`.
+        // The namespace's init. It never changes its credentials, which would clear the signal that unshare's death sends it
+        // (prctl(2), PR_SET_PDEATHSIG), and it ends the namespace even when we are gone.
         words.push(seen(host, "timeout")?.into());
         words.extend(["--signal=KILL".into(), format!("{}", (self.deadline + SPARE).as_secs_f64()).into()]);
         if root {
@@ -136,7 +141,7 @@ impl Cell<'_> {
             ]);
             words.extend([seen(host, "setpriv")?.into(), "--no-new-privs".into(), "--".into()]);
         }
-        let path = Path::new("/run/upswap").join(self.name);
+        let path = Path::new(PLACE).join(self.name);
         words.push(path.into());
         Ok(words)
     }
@@ -244,6 +249,23 @@ mod tests {
         let path = folder.path().join("a socket");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(sockets().unwrap().contains(&path));
+    }
+
+    #[test]
+    fn a_mount_that_is_gone_hinders_nothing_and_one_that_cannot_be_made_read_only_does() {
+        let made = |options: &str, point: &str| {
+            let cell = ["--mount", "--pid", "--fork", "/bin/sh", "-c", SCRIPT, "sh", "1048576", "bin", "ro"];
+            let mut program = tempfile::tempfile().unwrap();
+            program.write_all(b"#!/bin/sh\necho ran\n").unwrap();
+            program.rewind().unwrap();
+            let mut unshare = process::Command::new("unshare");
+            unshare.args(cell).args([options, point, "--", "/run/upswap/bin"]).stdin(program);
+            let output = unshare.output().unwrap();
+            (String::from_utf8(output.stdout).unwrap(), output.status.code())
+        };
+        assert_eq!(made("remount,bind,ro", "/nowhere/at/all"), ("ran\n".to_owned(), Some(0)));
+        assert_eq!(made("remount,bind,ro", "/etc"), ("ran\n".to_owned(), Some(0)), "is no mount point");
+        assert_eq!(made("bind", "/"), (String::new(), Some(125)));
     }
 
     #[test]

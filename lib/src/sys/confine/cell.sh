@@ -26,7 +26,8 @@ done
 while [ "$1" != -- ]; do
     case $1 in
     socket) [ ! -S "$2" ] || mount -n --bind /run/dev/null "$2" ;;
-    *) mount -n -o "$1" none "$2" ;;
+    # One that was unmounted since the list was made is not there to be made read-only.
+    *) said=$(mount -n -o "$1" none "$2" 2>&1) || ! mountpoint -q "$2" || { echo "$said" >&2; exit 1; } ;;
     esac
     shift 2
 done

@@ -75,6 +75,30 @@ pub enum FillError {
         /// The values that stand in it.
         names: String,
     },
+    /// A placeholder after a `%` or, in a command line, a `$`: its value would be read as a specifier or a variable.
+    #[error(
+        "line {line}: '{sign}' in front of {{{{{name}}}}} makes more of its value than text; write '{sign}{sign}' for the character itself"
+    )]
+    After {
+        /// The line, from 1.
+        line: usize,
+        /// `%` or `$`.
+        sign: char,
+        /// The placeholder's name.
+        name: String,
+    },
+    /// A value that makes the list it stands in mean its opposite.
+    #[error(
+        "line {line}: the value of {names} begins with '~', which turns {key}= into its opposite; that belongs into the template"
+    )]
+    Inverts {
+        /// The line, from 1.
+        line: usize,
+        /// The key it stands in.
+        key: String,
+        /// The values that stand in it.
+        names: String,
+    },
     /// A value that begins an environment variable in a command line.
     #[error(
         "line {line}: the value of {name} has a '$', which begins a variable in {key}=; write '$$' for the character itself"
@@ -95,7 +119,7 @@ pub enum FillError {
 impl Coded for FillError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Placeholder { .. } | Self::Malformed(_) => Exit::CouldNot,
+            Self::Placeholder { .. } | Self::After { .. } | Self::Malformed(_) => Exit::CouldNot,
             _ => Exit::Usage,
         }
     }
@@ -139,6 +163,9 @@ pub fn fill(template: &str, values: &[Value]) -> Result<String, FillError> {
             let name = Some(name.trim()).filter(|name| is_name(name)).ok_or(FillError::Placeholder { line })?;
             let value = values.iter().find(|value| value.name == name);
             let value = value.ok_or_else(|| FillError::Unknown { line, name: name.to_owned() })?;
+            if odd(before, '%') {
+                return Err(FillError::After { line, sign: '%', name: name.to_owned() });
+            }
             used.insert(&value.name);
             out.extend([before, value.text.as_str()]);
             rest = after;
@@ -148,8 +175,17 @@ pub fn fill(template: &str, values: &[Value]) -> Result<String, FillError> {
     if let Some(name) = given.into_iter().find(|name| !used.contains(*name)) {
         return Err(FillError::Unused { name: name.clone() });
     }
-    stays_in_place(&File::parse(template.into())?, &File::parse(out.clone().into())?, values)?;
+    let before = File::parse(template.into())?;
+    let after = File::parse(out.clone().into());
+    let no_unit =
+        |_| FillError::BreaksOut { line: 1, key: "section".to_owned(), names: names_in("", values).join(", ") };
+    stays_in_place(&before, &after.map_err(no_unit)?, values)?;
     Ok(out)
+}
+
+/// Whether `text` ends in a `sign` that is not one of a pair.
+fn odd(text: &str, sign: char) -> bool {
+    text.chars().rev().take_while(|c| *c == sign).count() % 2 == 1
 }
 
 fn is_name(name: &str) -> bool {
@@ -202,7 +238,25 @@ fn stays_in_place(template: &File, filled: &File, values: &[Value]) -> Result<()
         if !results.next().is_some_and(fits) {
             return Err(breaks_out(line, key, &format!("{section}{key}{value}")));
         }
-        if keys::kind(&fill(key)) == Kind::Commands
+        let kind = keys::kind(&fill(key));
+        if matches!(kind, Kind::Filter | Kind::Capabilities)
+            && substituted(value, values).starts_with('~')
+            && !value.starts_with('~')
+        {
+            return Err(FillError::Inverts {
+                line: line,
+                key: key.to_owned(),
+                names: names_in(value, values).join(", "),
+            });
+        }
+        if kind == Kind::Commands
+            && let Some((_, after)) =
+                value.split("{{").zip(value.split("{{").skip(1)).find(|(before, _)| odd(before, '$'))
+        {
+            let name = after.split("}}").next().unwrap_or_default().trim().to_owned();
+            return Err(FillError::After { line: line, sign: '$', name });
+        }
+        if kind == Kind::Commands
             && let Some(name) = names_in(value, values)
                 .into_iter()
                 .find(|name| values.iter().any(|v| v.name == **name && v.text.replace("$$", "").contains('$')))
@@ -239,7 +293,9 @@ fn same_words(key: &str, before: &str, after: &str, values: &[Value]) -> bool {
             let expected = exec::commands(&opaque(before)).map(|all| all.iter().map(filled).collect::<Vec<_>>());
             expected == exec::commands(after)
         }
-        Kind::Text | Kind::Switch | Kind::Span | Kind::Entries | Kind::Sequence => true,
+        // Of the entries these are words: a device and what may be done with it.
+        Kind::Entries if !key.starts_with("DeviceAllow") && !key.contains("IO") => true,
+        Kind::Text | Kind::Switch | Kind::Span | Kind::Sequence => true,
         _ => exec::words(&opaque(before)).map(|all| all.iter().map(fill).collect::<Vec<_>>()) == exec::words(after),
     }
 }
@@ -297,6 +353,40 @@ mod tests {
         ] {
             let result = with(bad);
             assert!(result.is_err(), "{bad}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_front_makes_no_more_of_a_value() {
+        let fill = |template: &str, set: &str| fill(template, &[set.parse().unwrap()]).map_err(|e| e.to_string());
+        for (template, set) in [
+            ("[S]\nK=%{{X}}\n", "X=h"),
+            ("[S]\nK=%%%{{X}}\n", "X=h"),
+            ("[Service]\nExecStart=/bin/a ${{X}}\n", "X=HOME"),
+            ("[Service]\nExecStart=/bin/a b={{X}} $$${{X}}\n", "X=HOME"),
+            ("[Service]\nSystemCallFilter={{X}}\n", "X=~@mount"),
+            ("[Service]\nCapabilityBoundingSet={{X}}\n", "X=~CAP_KILL"),
+            ("[Service]\nDeviceAllow={{X}} r\n", "X=/dev/sda rw"),
+            ("[Service]\nExecStart=/bin/a {{X}} /bin/b\n", "X=;"),
+            ("[Service]\nExecStart=/bin/a \\\n  {{X}}\n", "X=#b"),
+            ("[S]\n{{X}}=v\n", "X=ExecStartPre=/evil"),
+            ("[S]\nK={{X}}\n", "X=a\u{ffff}"),
+            ("[Service]\nEnvironment=A={{X}}\n", "X=b C=d"),
+            ("[Service]\nEnvironment='A={{X}}'\n", "X=b' 'C=d"),
+            ("{{X}}[S]\nK=v\n", "X=#"),
+            ("{{X}}\n[S]\nK=v\n", "X=[T]"),
+        ] {
+            let result = fill(template, set);
+            assert!(result.is_err(), "{template}: {set}: {result:?}");
+        }
+        for (template, set, expected) in [
+            ("[S]\nK=%%{{X}}\n", "X=h", "[S]\nK=%%h\n"),
+            ("[Service]\nExecStart=/bin/a $${{X}}\n", "X=b", "[Service]\nExecStart=/bin/a $$b\n"),
+            ("[Service]\nSystemCallFilter=~{{X}}\n", "X=@mount", "[Service]\nSystemCallFilter=~@mount\n"),
+            ("[Timer]\nOnCalendar={{X}}\n", "X=Mon 03:00", "[Timer]\nOnCalendar=Mon 03:00\n"),
+            ("[S]\nK={{X}}\n", "X={{X}}", "[S]\nK={{X}}\n"),
+        ] {
+            assert_eq!(fill(template, set).as_deref(), Ok(expected));
         }
     }
 
