@@ -7,11 +7,15 @@ use roff::{Roff, bold, italic, roman};
 use upswap::words::exit::Exit;
 use upswap::words::verdict::Name;
 
+use places::{BACKUPS, BAK, CACHE_DIR, COLOUR, GUARDED, KEPT, LOCKS, STAGED, STATE, STATE_DIR, STORE};
+
 #[path = "pages/answers.rs"]
 mod answers;
+#[path = "pages/places.rs"]
+mod places;
 
 /// The date in every page: when the text last changed in more than spelling.
-const DATE: &str = "2026-11-21";
+const DATE: &str = "2026-11-22";
 
 macro_rules! definition_of {
     ($module:ident, $path:literal) => {
@@ -60,41 +64,6 @@ pub struct Page {
 }
 
 const USAGE: (Exit, &str) = (Exit::Usage, "The command line is wrong.");
-
-const STORE: Entry = (
-    "/var/cache/upswap/store/SHA256/NAME",
-    "The store: verified files, each in a folder named after its digest. May be deleted at any time.",
-);
-const STATE: Entry =
-    ("/var/lib/upswap/NAME/state.json", "What is known of NAME: its generations, its units, and an open trial.");
-const LOCKS: Entry = ("/run/upswap/NAME.lock", "The lock of NAME.");
-const BACKUPS: Entry = (
-    ".FILE.upswap-GENERATION",
-    "Beside each managed file: hard links to its earlier files, named after the generation that each came in with.",
-);
-const BAK: Entry = (
-    ".FILE.bak",
-    "Beside each managed file: one more hard link, to the file of the last proven generation before this one. While none was proven: to the file that was replaced last.",
-);
-const STAGED: Entry = (".FILE.upswap-new", "Beside a managed file: the next one, while it waits for its rename.");
-const KEPT: Entry = (
-    ".FILE.upswap-kept-TIME",
-    "Beside a managed file: what somebody else had put there, kept when its name was needed. Yours to look at and remove.",
-);
-
-const STATE_DIR: Entry = (
-    "UPSWAP_STATE_DIR",
-    "The state folder, instead of /var/lib/upswap. When it is not set, the folder called upswap of systemd's STATE_DIRECTORY is used.",
-);
-const CACHE_DIR: Entry = (
-    "UPSWAP_CACHE_DIR",
-    "The cache folder, instead of /var/cache/upswap. When it is not set, the folder called upswap of systemd's CACHE_DIRECTORY is used.",
-);
-const GUARDED: Entry = (
-    "UPSWAP_NAME, UPSWAP_LOCK_FD",
-    "Set by rollback --guard for its COMMAND: the NAME whose trial this call joins, and the descriptor of its lock. See upswap(7).",
-);
-const COLOUR: Entry = ("NO_COLOR", "When it is set and not empty, nothing is coloured.");
 
 /// Every tool's page, in the order of the chain.
 pub const PAGES: [Page; 8] = [
@@ -260,10 +229,7 @@ pub const PAGES: [Page; 8] = [
         json: answers::UNIT_DIFF,
         exits: &[
             (Exit::Done, "The units mean the same; with --refuse-loss: nothing is lost."),
-            (
-                Exit::No,
-                "They differ; with --refuse-loss: something is lost. The differences are on standard output.",
-            ),
+            (Exit::No, "They differ; with --refuse-loss: something is lost. The differences are on standard output."),
             USAGE,
             (
                 Exit::CouldNot,

@@ -64,7 +64,8 @@ fn of_fetch_and_verify() {
 #[test]
 fn of_the_unit_tools() {
     let host = host();
-    host.run("cd /root/try; sed '/^Restart=/d; /^User=/a UMask=0000' /etc/systemd/system/runed.service >runed.service").success();
+    host.run("cd /root/try; sed '/^Restart=/d; /^User=/a UMask=0000' /etc/systemd/system/runed.service >runed.service")
+        .success();
     let template = "printf '[Service]\\nUser={{USER}}\\nExecStart={{BINARY}}\\n' >runed.service.in";
     try_all(&host, "unit-render", &[("--template", template)], &[]);
     let base = "cp runed.service base.service; sed -i 's/^ExecStart=.*/& --debug/' /etc/systemd/system/runed.service";

@@ -51,7 +51,14 @@ impl Set<'_, Settled> {
         if edited || self.record.generations.is_empty() {
             let replaced = self.record.generation(self.record.current).map(|g| g.id);
             let verdict = Judged::Unproven;
-            self.record.generations.push(Generation { id, time: clock::now(), replaced, files, verdict, pause_ms: None });
+            self.record.generations.push(Generation {
+                id,
+                time: clock::now(),
+                replaced,
+                files,
+                verdict,
+                pause_ms: None,
+            });
             self.record.current = id;
             self.record.arrived = Arrived::Found;
         }
