@@ -26,12 +26,13 @@ fn work(args: Args, say: &Say) -> Result<Answer, Stop> {
         let deed = || service::run_command(&command);
         (recorded(&host, &proof, || service::wait(&host, say, &proof, deed))?, Answer::deed)
     };
-    let verdict = found.verdict;
+    let mut verdict = found.verdict;
     if verdict.healthy || found.in_trial {
         say.note(&verdict);
     } else {
         say.error(&verdict);
     }
+    verdict.journal = service::journal_of(&host, &verdict);
     for line in &verdict.journal {
         say.note(format_args!("| {line}"));
     }

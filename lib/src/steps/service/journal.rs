@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::sys::Host;
-use crate::words::verdict::state::State;
+use crate::words::verdict::Verdict;
 
 /// How long the journal may take. The verdict does not wait longer for its illustration.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The last ten lines of the run that `state` shows; none when there is no journal, or when it does not answer.
-pub(super) fn last_lines(host: &Host, state: &State) -> Vec<String> {
-    let Some(invocation) = &state.invocation else { return Vec::new() };
+/// The last ten lines of the run that `verdict` speaks of; none when it is healthy, when there is no journal, or when it does not
+/// answer. Asking takes longer than judging, so the verdict is told before.
+#[must_use]
+pub fn journal_of(host: &Host, verdict: &Verdict) -> Vec<String> {
+    let Some(invocation) = verdict.invocation.as_deref().filter(|_| !verdict.healthy) else { return Vec::new() };
     let lines = read(host, invocation);
     if !lines.is_empty() {
         return lines;

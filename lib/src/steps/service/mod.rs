@@ -13,6 +13,7 @@ mod wait;
 mod watch;
 
 pub use executable::prove;
+pub use journal::journal_of;
 pub use wait::{WaitError, run_command, runs_elsewhere, wait, watch};
 
 /// What systemd says of `unit` now. A unit that does not exist is a state too (`not-found`), no error.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::executable::ADVICE;
 use super::probe::{self, Measure, Probes};
 use super::watch::{ANSWER, Watch};
-use super::{executable, journal, observe_within};
+use super::{executable, observe_within};
 use crate::sys::Host;
 use crate::sys::process::{self, FileId};
 use crate::sys::say::Say;
@@ -82,7 +82,7 @@ pub fn wait(
         let times = Times { total_ms: millis(begun.elapsed()), ..Times::default() };
         let text = format!("{text} (nothing was run)");
         let (probes, _) = Probes::of(proof).told();
-        return Ok(Verdict { probes, ..verdict(host, &unit, (name, text), Some(&before), times) });
+        return Ok(Verdict { probes, ..verdict(&unit, (name, text), Some(&before), times) });
     }
     let measure = proof.measure.then(|| Measure::begin(host, proof, &before, say)).flatten();
     say.detail(format_args!("{unit}: before COMMAND: {} ({})", before.sub, before.load));
@@ -123,7 +123,7 @@ pub fn runs_elsewhere(host: &Host, proof: &Proof, brought: &[PathBuf]) -> Result
         dest.display()
     );
     let (probes, _) = Probes::of(proof).told();
-    Ok(Some(Verdict { probes, ..verdict(host, &unit, (Name::WrongBinary, text), Some(&state), Times::default()) }))
+    Ok(Some(Verdict { probes, ..verdict(&unit, (Name::WrongBinary, text), Some(&state), Times::default()) }))
 }
 
 /// The deed of a wrapper: COMMAND in the foreground, its stdout on our stderr.
@@ -210,7 +210,7 @@ fn judge(
         pause_ms: pause.map(millis),
         total_ms: millis(total),
     };
-    Ok(Verdict { probes, ..verdict(host, unit, (name, text), fold.seen(), times) })
+    Ok(Verdict { probes, ..verdict(unit, (name, text), fold.seen(), times) })
 }
 
 /// What `wants` asks for: the executable first, then old processes, then the probes; each only when all before it is proven.
@@ -230,22 +230,17 @@ fn evidence(
     (executable, if wants.probes && proven { ask() } else { None })
 }
 
-fn verdict(host: &Host, unit: &str, (name, text): (Name, String), seen: Option<&State>, times: Times) -> Verdict {
-    let healthy = name == Name::Healthy;
-    let journal = match seen {
-        Some(state) if !healthy => journal::last_lines(host, state),
-        _ => Vec::new(),
-    };
+fn verdict(unit: &str, (name, text): (Name, String), seen: Option<&State>, times: Times) -> Verdict {
     Verdict {
         unit: unit.to_owned(),
-        healthy,
+        healthy: name == Name::Healthy,
         name,
         text,
         pid: seen.and_then(|state| state.main_pid.or(state.last_pid)),
         invocation: seen.and_then(|state| state.invocation.clone()),
         times,
         probes: Vec::new(),
-        journal,
+        journal: Vec::new(),
     }
 }
 

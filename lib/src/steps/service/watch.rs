@@ -10,8 +10,10 @@ use crate::sys::process::{self, First, Pidfd};
 use crate::sys::systemd::SystemdError;
 use crate::words::verdict::state::State;
 
-/// The shortest pause between two looks, and the longest while all is quiet.
-const PACE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// The shortest pause between two looks.
+const BRISK: Duration = Duration::from_millis(20);
+/// The longest while all is quiet: with a descriptor that tells of the end of the main process, and without.
+const QUIET: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(250));
 /// The least time systemd is given to answer, however near the deadline is.
 pub(super) const ANSWER: Duration = Duration::from_millis(500);
 
@@ -33,7 +35,7 @@ struct Main {
 
 impl<'a> Watch<'a> {
     pub(super) fn over(host: &'a Host, unit: &'a str) -> Self {
-        Self { host, unit, main: None, pace: PACE.0, last: None }
+        Self { host, unit, main: None, pace: BRISK, last: None }
     }
 
     /// What systemd says now, asked for no longer than about `within`. When there is a main process, the state was read
@@ -56,7 +58,7 @@ impl<'a> Watch<'a> {
             }
         }
         if self.last.as_ref().is_none_or(|last| !last.same_run(&state) || last.active != state.active) {
-            self.pace = PACE.0;
+            self.pace = BRISK;
         }
         self.last = Some(state.clone());
         Ok(state)
@@ -76,10 +78,11 @@ impl<'a> Watch<'a> {
     /// millisecond longer than the main process lives.
     pub(super) fn pause(&mut self, limit: Duration) {
         let time = self.pace.min(limit);
-        self.pace = (self.pace * 2).min(PACE.1);
-        if self.main.as_ref().is_some_and(|main| main.pidfd.is_some()) {
+        let told = self.main.as_ref().is_some_and(|main| main.pidfd.is_some());
+        self.pace = (self.pace * 2).min(if told { QUIET.0 } else { QUIET.1 });
+        if told {
             if self.pause_on(time) {
-                self.pace = PACE.0;
+                self.pace = BRISK;
             }
         } else {
             thread::sleep(time);

@@ -346,7 +346,7 @@ fn put_back(
         }
         judged
     };
-    for line in judged.iter().filter(|v| !v.healthy).flat_map(|v| &v.journal) {
+    for line in judged.iter().flat_map(|verdict| service::journal_of(host, verdict)) {
         say.note(format_args!("journal: {line}"));
     }
     Ok(Some(judged))

@@ -177,7 +177,7 @@ pub struct Verdict {
     pub times: Times,
     /// The probes, in the order in which they were given.
     pub probes: Vec<Asked>,
-    /// The last journal lines of this invocation; empty when healthy, or when there is no journal.
+    /// The last journal lines of this invocation; empty when healthy, when there is no journal, or until it was asked.
     pub journal: Vec<String>,
 }
 
