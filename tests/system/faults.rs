@@ -283,6 +283,25 @@ fn each_bad_release_leaves_the_old_version_running() {
     snapshot("taken_back", &sweep(&host, &taken_back()));
 }
 
+/// Somebody put a bad program in place by hand, and the upgrade brings another: there is nothing healthy to go back to.
+#[test]
+fn a_bad_release_over_a_bad_generation_ends_with_4_and_the_command_that_helps() {
+    let host = host();
+    host.run(
+        ". /run/words
+        cd \"$(mktemp -d)\"; tar -xf /srv/releases/runestack/rune/v4.0.0/rune_linux_$goarch.tar.gz
+        swapbin -q --unverified --name runed --unit runed.service runed /usr/local/bin/runed
+        systemctl restart runed || :",
+    )
+    .success();
+    let told = host.run("upswap upgrade runed -q --version v3.0.0 --stable 5s").code(4);
+    let mends = "rollback runed --to 1";
+    assert!(told.stderr().lines().last().unwrap().ends_with(mends), "{}", told.stderr());
+    assert_eq!(told.stderr().lines().count(), 1, "{}", told.stderr());
+    host.run(mends).success();
+    assert_eq!(host.run("curl -fsS http://127.0.0.1/version").success().stdout(), "v1.0.0");
+}
+
 /// The upgrade as it is often written: what it says, leaves and answers must not pass for right.
 #[test]
 fn copy_and_restart_would_be_found_out() {

@@ -261,12 +261,19 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
     unproven.map_or(Ok(back), |e| Err(e.into()))
 }
 
-/// The way out when home is unhealthy: back to where a rollback by hand came from, if that was not.
+/// The way out when home is unhealthy: to where a rollback by hand came from, if that was not; past a home that was never
+/// proven, to the generation before it. A home that was proven once is right, and what is wrong lies elsewhere.
 fn mend_of(set: &Set<'_, OnTrial>) -> Option<String> {
-    let trial = set.trial();
-    let from = set.record().generation(trial.generation).filter(|_| trial.by == Arrived::Rollback)?;
-    let healthy = !matches!(from.verdict, Judged::Unhealthy(_));
-    healthy.then(|| format!("go where it came from: rollback {} --to {}", set.record().name, from.id))
+    let (trial, record) = (set.trial(), set.record());
+    let (told, to) = if trial.by == Arrived::Rollback {
+        let healthy = |from: &&Generation| !matches!(from.verdict, Judged::Unhealthy(_));
+        ("go where it came from", record.generation(trial.generation).filter(healthy)?)
+    } else {
+        record.generation(trial.home).filter(|home| home.verdict != Judged::Proven)?;
+        let before = record.way_back().into_iter().filter(|id| *id < trial.home && set.usable(*id).is_ok());
+        ("go further back", before.filter_map(|id| record.generation(id)).find(|before| !before.is_empty())?)
+    };
+    Some(format!("{told}: rollback {} --to {}", record.name, to.id))
 }
 
 /// One sentence on where the way back led, for people.
