@@ -23,7 +23,8 @@ fn work(args: args::Args, say: &Say) -> Result<Answer, Stop> {
         let exit = if carried.conflicts.is_empty() { Exit::Done } else { Exit::No };
         return Ok(Answer::product(exit).text(&carried.text).json(carried.json()));
     }
-    let difference = unit::compare(&host, &old, &new, say)?;
+    let (old, new) = unit::pair(&host, &old, &new, say)?;
+    let difference = unit::compare(&host, &old, &new, say);
     let answer = Answer::product(difference.exit(refuse_loss));
-    Ok(if common.json { answer.json(difference.json()) } else { answer.text(difference.text(common.colours())) })
+    Ok(if common.json { answer.fields(&difference.json())? } else { answer.text(difference.text(common.colours())) })
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::sys::intake;
@@ -80,7 +81,7 @@ pub const VERSION: &str = concat!("(upswap) ", env!("CARGO_PKG_VERSION"));
 pub struct Answer {
     code: u8,
     lines: Vec<u8>,
-    json: Value,
+    json: Fields,
     deed: bool,
 }
 
@@ -88,7 +89,7 @@ impl Answer {
     /// An answer whose worth is its output (fetch, verify, a rendered unit): when stdout fails, so does the tool.
     #[must_use]
     pub fn product(exit: Exit) -> Self {
-        Self { code: exit.code(), lines: Vec::new(), json: json!({}), deed: false }
+        Self { code: exit.code(), lines: Vec::new(), json: Fields::Tree(json!({})), deed: false }
     }
 
     /// An answer after a deed: a stdout that fails is said, and never turns the deed into a failure.
@@ -134,9 +135,24 @@ impl Answer {
     /// The fields of the `--json` object; `schema`, `tool` and `exit` are added to them.
     #[must_use]
     pub fn json(mut self, fields: Value) -> Self {
-        self.json = fields;
+        self.json = Fields::Tree(fields);
         self
     }
+
+    /// The same of what may be too large for a tree: an object that is written at once.
+    pub fn fields(mut self, fields: &impl Serialize) -> Result<Self, Stop> {
+        let written = serde_json::to_vec(fields).map_err(|e| Stop { exit: Exit::CouldNot, message: e.to_string() })?;
+        self.json = Fields::Written(written);
+        Ok(self)
+    }
+}
+
+/// What an answer adds to the `--json` object.
+#[derive(Debug)]
+enum Fields {
+    Tree(Value),
+    /// As JSON, an object.
+    Written(Vec<u8>),
 }
 
 /// A whole `main`: parses the arguments, runs the tool, prints its answer, and gives the exit code.
@@ -178,7 +194,7 @@ where
             say.error(&stop);
             if common.json {
                 // The code and the line on stderr already tell; a failing stdout adds nothing.
-                let _ = write_out(&document(tool, stop.exit.code(), Some(&stop.message), json!({})));
+                let _ = write_out(&document(tool, stop.exit.code(), Some(&stop.message), Fields::Tree(json!({}))));
             }
             stop.exit.code()
         }
@@ -186,15 +202,29 @@ where
     ExitCode::from(code)
 }
 
-fn document(tool: &str, code: u8, error: Option<&str>, fields: Value) -> Vec<u8> {
+fn document(tool: &str, code: u8, error: Option<&str>, fields: Fields) -> Vec<u8> {
     let mut object = json!({ "schema": 1, "tool": tool, "exit": code });
-    if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
-        object.extend(fields);
-        if let Some(error) = error {
-            object.insert("error".into(), error.into());
-        }
+    if let (Some(object), Some(error)) = (object.as_object_mut(), error) {
+        object.insert("error".into(), error.into());
     }
-    let mut text = object.to_string().into_bytes();
+    let mut text = match fields {
+        Fields::Tree(fields) => {
+            if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
+                object.extend(fields);
+            }
+            object.to_string().into_bytes()
+        }
+        // '{"exit":0' and ',"same":true}' make one object.
+        Fields::Written(mut fields) => {
+            let mut head = object.to_string().into_bytes();
+            head.pop();
+            if fields.len() > 2 {
+                head.push(b',');
+            }
+            fields.splice(..1, head);
+            fields
+        }
+    };
     text.push(b'\n');
     text
 }

@@ -42,7 +42,7 @@ use upswap::words::size::Size;
 use upswap::words::sums::Sums;
 use upswap::words::target::{Libc, Target};
 use upswap::words::unit::file::{Assignment, File as UnitFile};
-use upswap::words::unit::{carry, diff, exec, flags, keys, reading::Reading, render};
+use upswap::words::unit::{builtin, carry, diff, exec, flags, keys, reading::Reading, render};
 
 /// Where the bytes for a parser go in.
 pub type Entry = fn(&[u8]);
@@ -83,6 +83,7 @@ pub const PARSERS: &[(&str, Entry)] = &[
     ("sums", sums),
     ("target", target),
     ("unit", unit),
+    ("unit-builtin", unit_builtin),
     ("unit-carry", unit_carry),
     ("unit-diff", unit_diff),
     ("unit-exec", unit_exec),
@@ -439,6 +440,43 @@ fn unit(bytes: &[u8]) {
         plain.len() == again.assignments().len() && plain.iter().zip(again.assignments()).all(same),
         "written, it reads the same"
     );
+}
+
+/// The first line is which unit, each other one the first letter of an option and its value: no value becomes another setting,
+/// and the program gets its words as they were given.
+fn unit_builtin(bytes: &[u8]) {
+    let mut lines = bytes.split(|b| *b == b'\n').filter_map(|line| text(line));
+    let Some(Ok(kind)) = lines.next().map(str::parse::<builtin::Builtin>) else { return };
+    let mut given = builtin::Given::default();
+    for line in lines {
+        let value = line.chars().skip(1).collect::<String>();
+        match line.chars().next() {
+            Some('n') => given.name = Some(value),
+            Some('b') => given.binary = Some(value),
+            Some('c') => given.config = Some(value),
+            Some('w') => given.arguments.push(value),
+            Some('u') => given.user = Some(value),
+            Some('g') => given.group = Some(value),
+            Some('d') => given.description = Some(value),
+            Some('a') => given.ambient.push(value),
+            Some('l') => given.listen.push(value),
+            Some('t') => given.calendar.push(value),
+            _ => {}
+        }
+    }
+    let Ok(named) = kind.fill(&given) else { return };
+    let file = UnitFile::parse(named.text.into_bytes()).expect("systemd takes it");
+    assert!(file.complaints().is_empty(), "{:?}", file.complaints());
+    let known = |a: &Assignment| keys::is_section(a.section) && keys::is_known(a.key) || a.section == "Install";
+    assert!(file.assignments().all(|a| known(&a)), "a value is no setting");
+    let reading = Reading::of([&file]);
+    let Some(binary) = given.binary.filter(|_| kind == builtin::Builtin::Service) else { return };
+    let commands = reading.commands("ExecStart").expect("a command line");
+    let [command] = commands.as_slice() else { panic!("one command: {commands:?}") };
+    let plain = |word: &String| word.replace("%%", "%").replace("$$", "$");
+    assert_eq!((plain(&command.program), command.prefix.as_str()), (binary, ""));
+    let words: Vec<String> = command.arguments.iter().map(plain).collect();
+    assert!(words.ends_with(&given.arguments), "{words:?} of {:?}", given.arguments);
 }
 
 /// Two units, with a line `---` between them.

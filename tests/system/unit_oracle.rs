@@ -115,14 +115,14 @@ fn every_key_that_systemd_reads_is_known() {
 #[test]
 fn a_reader_that_is_wrong_is_found() {
     let oracle = Oracle::ask(&Env::boot());
-    let readers: [(&str, Reader); 6] = [
+    let readers: [(&str, Reader); 8] = [
         ("resets are not seen", |bytes| lines(&bytes, |line| !line.ends_with('='))),
+        ("an empty value that is ignored is a reset", |bytes| replaced(&bytes, "\nRestart=\n", "\nRestart=no\n")),
+        ("TimeoutSec is one setting", |bytes| replaced(&bytes, "\nTimeoutSec=", "\nTimeoutStartSec=")),
         ("a comment ends a continuation", |bytes| {
             String::from_utf8_lossy(&bytes).replace("\\\n#", "\\\n\n#").replace("\\\n  #", "\\\n\n  #").into_bytes()
         }),
-        ("a continuation begins a new line", |bytes| {
-            String::from_utf8_lossy(&bytes).replace("\\\n", "\n").into_bytes()
-        }),
+        ("a continuation begins a new line", |bytes| replaced(&bytes, "\\\n", "\n")),
         ("quotes are characters", |bytes| String::from_utf8_lossy(&bytes).replace(['"', '\''], "").into_bytes()),
         ("a NUL ends nothing", |bytes| bytes.into_iter().filter(|b| *b != 0).collect()),
         ("sections of others are not seen", |bytes| lines(&bytes, |line| !line.starts_with("[X-"))),
@@ -131,6 +131,10 @@ fn a_reader_that_is_wrong_is_found() {
         let wrong = oracle.compare(&reader).wrong;
         assert!(!wrong.is_empty(), "nobody notices when {what}");
     }
+}
+
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    String::from_utf8_lossy(bytes).replace(from, to).into_bytes()
 }
 
 /// Those lines of a text that are to stay.
@@ -203,7 +207,7 @@ impl Oracle {
     fn compare_one(&self, name: &str, files: &[File], properties: &Properties, tally: &mut Tally) {
         let reading = Reading::of(files);
         let assigned: BTreeSet<_> =
-            files.iter().flat_map(|file| file.assignments().map(|a| keys::current(a.section, a.key))).collect();
+            files.iter().flat_map(File::assignments).flat_map(|a| keys::settings(a.section, a.key)).collect();
         tally.units += 1;
         for (section, key) in assigned {
             let full = format!("{section}.{key}");

@@ -9,7 +9,7 @@ use upswap::words::unit::exec;
 use upswap::words::unit::keys::{self, Kind};
 use upswap::words::unit::reading::{Name, Reading};
 
-use super::values::{address, capability, commands, filter, namespaces, number, simple, sorted, statuses, usec};
+use super::values::{address, capability, commands, filter, namespaces, number, sorted, statuses, usec};
 
 /// A unit's properties: `{"type": …, "data": …}` by name.
 pub type Properties = BTreeMap<String, Value>;
@@ -164,7 +164,6 @@ impl Case<'_> {
         match (section, key) {
             ("Unit", _) if key.starts_with("Condition") => named(&["Conditions"]),
             ("Unit", _) if key.starts_with("Assert") => named(&["Asserts"]),
-            ("Service", "TimeoutSec") => named(&["TimeoutStartUSec", "TimeoutStopUSec"]),
             ("Service", "Sockets") => named(&["TriggeredBy"]),
             ("Socket", "Service") => named(&["Triggers"]),
             ("Socket", _) if key.starts_with("Listen") => named(&["Listen"]),
@@ -198,6 +197,8 @@ impl Case<'_> {
                 told = self.of_this_key(&told);
                 return Ok((property, told, Wanted::Exactly(json!([]))));
             }
+            // What nothing describes is called by its name.
+            let plain = if key == "Description" { Some(self.properties["Id"]["data"].clone()) } else { plain };
             return Ok((property, told, Wanted::Exactly(plain.unwrap_or_default())));
         };
         let values = self.known(&setting.values)?;
@@ -261,7 +262,7 @@ impl Case<'_> {
             "Unit" => {
                 let (trigger, rest) = value.strip_prefix('|').map_or((false, value.as_str()), |rest| (true, rest));
                 let (negated, rest) = rest.strip_prefix('!').map_or((false, rest), |rest| (true, rest));
-                json!([key, trigger, negated, simple(rest.trim_start())])
+                json!([key, trigger, negated, keys::simple_path(rest.trim_start())])
             }
             "Socket" => {
                 let number = value.chars().all(|c| c.is_ascii_digit());
@@ -312,9 +313,8 @@ impl Case<'_> {
                 Wanted::Among(values.iter().map(pair).collect())
             }
             "EnvironmentFile" => {
-                let pair =
-                    |v: &String| v.strip_prefix('-').map_or_else(|| json!([v, false]), |path| json!([path, true]));
-                exactly(values.iter().map(pair).collect())
+                let pair = |v: &str| v.strip_prefix('-').map_or_else(|| json!([v, false]), |path| json!([path, true]));
+                exactly(values.iter().map(|v| pair(&keys::simple_path(v))).collect())
             }
             "Environment" => {
                 let mut last = BTreeMap::new();
@@ -375,16 +375,16 @@ impl Case<'_> {
             ("Delegate", _) => {
                 // Of what it asks for systemd shows what there is.
                 *told = sorted(told);
-                if ["yes", "no"].contains(&keys::switch(last)) {
-                    Err(Untold::Host)
-                } else {
-                    exactly(sorted(&json!(words())))
+                match keys::switch(last) {
+                    "yes" => Err(Untold::Host),
+                    "no" => exactly(json!([])),
+                    _ => exactly(sorted(&json!(words()))),
                 }
             }
             ("CPUAffinity" | "CoredumpFilter" | "LimitNICE", _) => Err(Untold::Host),
             _ if key.starts_with("Limit") => exactly(self.limit(property, last)),
             (_, "as") => {
-                let words = words().iter().map(|word| json!(simple(word))).collect();
+                let words = words().iter().map(|word| json!(keys::simple_path(word))).collect();
                 if keys::kind(key) == Kind::OrderedWords {
                     return exactly(words);
                 }
@@ -394,17 +394,15 @@ impl Case<'_> {
             ("TimerSlackNSec", _) => exactly(json!(usec(last) * 1000)),
             ("WatchdogSec", _) if *told == json!(u64::MAX) => Err(Untold::State),
             ("Options", _) if self.properties["ActiveState"]["data"] == "active" => Err(Untold::State),
-            ("WorkingDirectory", _) => exactly(json!(last.replacen('-', "!", 1))),
+            ("WorkingDirectory", _) => exactly(json!(keys::meaning(key, last).replacen('-', "!", 1))),
             ("StandardInput" | "StandardOutput" | "StandardError", _) => {
                 exactly(json!(last.split(':').next().unwrap_or_default()))
             }
             (_, "b") => exactly(json!(keys::switch(last) == "yes")),
             (_, "s") if keys::kind(key) == Kind::Switch => exactly(json!(keys::switch(last))),
-            (_, "s") => exactly(json!(last)),
+            (_, "s") => exactly(json!(keys::meaning(key, last))),
             (_, "t") if keys::kind(key) == Kind::Span || key.ends_with("Sec") => {
-                // systemd.service(5): 0 takes the limit away.
-                let endless = key.starts_with("Timeout") && usec(last) == 0;
-                exactly(json!(if endless { u64::MAX } else { usec(last) }))
+                exactly(json!(usec(&keys::meaning(key, last))))
             }
             (_, "u") if key.ends_with("Mode") || key == "UMask" => {
                 exactly(json!(u32::from_str_radix(last, 8).unwrap_or(u32::MAX)))

@@ -73,6 +73,52 @@ pub const UNITS: &[(&str, &[u8])] = &[
           SyslogIdentifier=a\nSyslogIdentifier=\nPIDFile=/run/a\nPIDFile=\nUMask=077\nTTYPath=/dev/tty1\nTTYPath=\n\
           RootDirectory=/a\nRootDirectory=\nPAMName=a\nPAMName=\nSuccessExitStatus=1\nSuccessExitStatus=\nStandardInput=tty\nStandardInput=null\n",
     ),
+    // What an empty value is to each of the keys that have one.
+    (
+        "odd-empty.service",
+        b"[Unit]\nDescription=a\nDescription=\nStartLimitBurst=9\nStartLimitBurst=\nJobTimeoutSec=5\nJobTimeoutSec=\nCollectMode=inactive-or-failed\n\
+          CollectMode=\nStopWhenUnneeded=yes\nStopWhenUnneeded=\nRefuseManualStop=no\nOnFailureJobMode=fail\nOnFailureJobMode=\n[Service]\n\
+          ExecStart=/bin/a\nRestart=always\nRestart=\nRestartSec=5\nRestartSec=\nNice=5\nNice=\nOOMScoreAdjust=5\nOOMScoreAdjust=\n\
+          NoNewPrivileges=yes\nNoNewPrivileges=\nProtectSystem=strict\nProtectSystem=\nProtectHome=read-only\nProtectHome=\nPrivateTmp=yes\n\
+          PrivateTmp=\nUMask=0077\nUMask=\nLimitNOFILE=1234\nLimitNOFILE=\nKillMode=mixed\nKillMode=\nKillSignal=SIGINT\nKillSignal=\n\
+          SendSIGKILL=no\nSendSIGKILL=\nMemoryMax=1G\nMemoryMax=\nTasksMax=7\nTasksMax=\nCPUWeight=7\nCPUWeight=\nCPUQuota=50%\nCPUQuota=\n\
+          StandardOutput=null\nStandardOutput=\nStandardError=null\nStandardError=\nSyslogLevel=debug\nSyslogLevel=\nLogLevelMax=info\n\
+          LogLevelMax=\nRootDirectory=/a\nRootDirectory=\nWatchdogSec=5\nWatchdogSec=\nRuntimeMaxSec=5\nRuntimeMaxSec=\nType=notify\nType=\n\
+          NotifyAccess=all\nNotifyAccess=\nRemainAfterExit=yes\nRemainAfterExit=\nGuessMainPID=no\nGuessMainPID=\nOOMPolicy=continue\nOOMPolicy=\n\
+          IOSchedulingClass=idle\nIOSchedulingClass=\nIOSchedulingPriority=3\nIOSchedulingPriority=\nCPUSchedulingPolicy=batch\nCPUSchedulingPolicy=\n\
+          StateDirectoryMode=0700\nStateDirectoryMode=\nKeyringMode=shared\nKeyringMode=\nPersonality=x86-64\nPersonality=\n\
+          SystemCallErrorNumber=EACCES\nSystemCallErrorNumber=\nProtectProc=invisible\nProtectProc=\nProcSubset=pid\nProcSubset=\n\
+          TimeoutAbortSec=5\nTimeoutAbortSec=\nTimeoutCleanSec=5\nTimeoutCleanSec=\nFileDescriptorStoreMax=3\nFileDescriptorStoreMax=\n\
+          DevicePolicy=closed\nDevicePolicy=\nAppArmorProfile=a\nAppArmorProfile=\nSlice=odd.slice\nSlice=\nUtmpMode=login\nUtmpMode=\n",
+    ),
+    // A default that is said is one that is not said.
+    (
+        "odd-defaults.service",
+        b"[Unit]\nCollectMode=inactive\nOnFailureJobMode=replace\nJobTimeoutSec=0\nJobRunningTimeoutSec=0\nStartLimitAction=none\n[Service]\n\
+          ExecStart=/bin/a\nRestart=no\nNoNewPrivileges=no\nProtectSystem=no\nUMask=0022\nSendSIGKILL=yes\nGuessMainPID=yes\nKillSignal=SIGTERM\n\
+          StateDirectoryMode=0755\nKeyringMode=private\nDevicePolicy=auto\nSyslogLevel=info\nSyslogFacility=daemon\nRuntimeMaxSec=infinity\n\
+          WatchdogSec=0\nTimeoutAbortSec=0\nTimeoutCleanSec=infinity\n",
+    ),
+    (
+        "odd-timeouts.service",
+        b"[Unit]\nJobTimeoutSec=7\nJobRunningTimeoutSec=8\n[Service]\nExecStart=/bin/a\nTimeoutStopSec=3\nTimeoutSec=4\nTimeoutSec=\nTimeoutStopSec=\n\
+          TimeoutStartSec=6\n",
+    ),
+    ("odd-endless.service", b"[Service]\nExecStart=/bin/a\nTimeoutSec=0\nTimeoutAbortSec=0\nTimeoutCleanSec=0\nRestartSec=0\n"),
+    ("odd-endless-start.service", b"[Service]\nExecStart=/bin/a\nTimeoutSec=4\nTimeoutStartSec=0\n"),
+    ("odd-all-capabilities.service", b"[Service]\nExecStart=/bin/a\nCapabilityBoundingSet=CAP_KILL\nCapabilityBoundingSet=~\nAmbientCapabilities=CAP_KILL\nAmbientCapabilities=~\n"),
+    ("odd-no-capabilities.service", b"[Service]\nExecStart=/bin/a\nCapabilityBoundingSet=\nCapabilityBoundingSet=~CAP_KILL\nAmbientCapabilities=\nAmbientCapabilities=~CAP_KILL\n"),
+    ("odd-few-capabilities.service", b"[Service]\nExecStart=/bin/a\nCapabilityBoundingSet=~CAP_KILL\nCapabilityBoundingSet=\nCapabilityBoundingSet=~CAP_KILL\nCapabilityBoundingSet=CAP_CHOWN\nAmbientCapabilities=CAP_KILL\nAmbientCapabilities=~CAP_KILL\nAmbientCapabilities=CAP_CHOWN\n"),
+    ("odd-anew-capabilities.service", b"[Service]\nExecStart=/bin/a\nCapabilityBoundingSet=CAP_KILL\nCapabilityBoundingSet=~\nCapabilityBoundingSet=CAP_CHOWN\n"),
+    ("odd-delegate.service", b"[Service]\nExecStart=/bin/a\nDelegate=cpu\nDelegate=\n"),
+    ("odd-delegate-not.service", b"[Service]\nExecStart=/bin/a\nDelegate=cpu\nDelegate=no\n"),
+    ("odd-namespaces.service", b"[Service]\nExecStart=/bin/a\nRestrictNamespaces=net\nRestrictNamespaces=yes\n"),
+    (
+        "odd-paths.service",
+        b"[Service]\nExecStart=/bin/a\nWorkingDirectory=-/a//b/\nRootDirectory=/c/./d/\nPIDFile=/run//e\nReadWritePaths=/f/ -//g /h/./i\nReadOnlyPaths=+/j/\n\
+          InaccessiblePaths=/k//\nExecPaths=/l/\nNoExecPaths=/\nEnvironmentFile=-/m//n\n",
+    ),
+    ("odd-home.service", b"[Service]\nExecStart=/bin/a\nWorkingDirectory=~\n"),
     (
         "odd-filters.service",
         b"[Service]\nExecStart=/bin/a\nSystemCallFilter=@file-system write\nSystemCallFilter=~@sync write\nSystemCallFilter=read\n\

@@ -16,21 +16,6 @@ pub fn sorted(value: &Value) -> Value {
     json!(all)
 }
 
-/// A path as systemd keeps it: no `/` twice, none at the end.
-pub fn simple(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars().filter(|_| text.trim_start_matches(['-', '+']).starts_with('/')) {
-        if c != '/' || !out.ends_with('/') {
-            out.push(c);
-        }
-    }
-    match out.strip_suffix('/') {
-        Some(path) if path.ends_with(|c| c != '-' && c != '+') => path.to_owned(),
-        _ if out.is_empty() => text.to_owned(),
-        _ => out,
-    }
-}
-
 pub fn commands(values: &[String]) -> Vec<Value> {
     let all = values.iter().flat_map(|value| exec::commands(value).unwrap_or_default());
     all.map(|Command { prefix, program, mut arguments }| {

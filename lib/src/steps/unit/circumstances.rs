@@ -29,9 +29,14 @@ const FOLDERS: [(&str, bool); 9] = [
     ("/lib/systemd/system", true),
 ];
 
-/// Everything to know besides `changes`.
-pub(super) fn notes(host: &Host, old: &Unit, new: &Unit, changes: &[Change], say: &Say) -> Vec<Note> {
-    let (before, after) = (old.reading(), new.reading());
+/// Everything to know besides `changes`, of units that were read.
+pub(super) fn notes(
+    host: &Host,
+    (old, before): (&Unit, &Reading),
+    (new, after): (&Unit, &Reading),
+    changes: &[Change],
+    say: &Say,
+) -> Vec<Note> {
     let mut notes: Vec<Note> =
         [old, new].iter().filter_map(|unit| Some(Note::new(About::NeedDaemonReload, stale(unit)?))).collect();
     // What systemd has loaded in OLD's place, when OLD is a file of that place.
@@ -53,8 +58,8 @@ pub(super) fn notes(host: &Host, old: &Unit, new: &Unit, changes: &[Change], say
             notes.extend(notes::staying(&drop_ins, &in_force, &new_files, changes));
         }
     }
-    notes.extend(notes::notes(&before, &after));
-    notes.extend(file_capabilities(host, known.map_or("UNIT", |unit| &unit.name), &before, &after, say));
+    notes.extend(notes::notes(before, after));
+    notes.extend(file_capabilities(host, known.map_or("UNIT", |unit| &unit.name), before, after, say));
     notes
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{Operand, Unit, UnitError, circumstances, load};
 use crate::sys::Host;
@@ -13,32 +14,38 @@ use crate::words::unit::notes::Note;
 
 /// Two units and their difference in systemd's meaning.
 #[derive(Debug)]
-pub struct Comparison {
+pub struct Comparison<'a> {
     /// The unit as it is.
-    pub old: Unit,
+    pub old: &'a Unit,
     /// The unit as it would be.
-    pub new: Unit,
+    pub new: &'a Unit,
     /// The differences; none when systemd would see the same unit.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Change<'a>>,
     /// What to know besides.
     pub notes: Vec<Note>,
 }
 
-/// Compares the units that `old` and `new` name, and says what to know besides.
-pub fn compare(host: &Host, old: &Operand, new: &Operand, say: &Say) -> Result<Comparison, UnitError> {
+/// Loads the units that `old` and `new` name.
+pub fn pair(host: &Host, old: &Operand, new: &Operand, say: &Say) -> Result<(Unit, Unit), UnitError> {
     if old.is_stdin() && new.is_stdin() {
         return Err(UnitError::StdinTwice);
     }
-    let (old, new) = (load(host, old, say)?, load(host, new, say)?);
-    let changes = diff::compare(&old.reading(), &new.reading());
-    let notes = circumstances::notes(host, &old, &new, &changes, say);
+    Ok((load(host, old, say)?, load(host, new, say)?))
+}
+
+/// Compares `old` and `new`, and says what to know besides.
+#[must_use]
+pub fn compare<'a>(host: &Host, old: &'a Unit, new: &'a Unit, say: &Say) -> Comparison<'a> {
+    let (before, after) = (old.reading(), new.reading());
+    let changes = diff::compare(&before, &after);
+    let notes = circumstances::notes(host, (old, &before), (new, &after), &changes, say);
     for note in &notes {
         say.note(&note.text);
     }
-    Ok(Comparison { old, new, changes, notes })
+    Comparison { old, new, changes, notes }
 }
 
-impl Comparison {
+impl Comparison<'_> {
     /// True when systemd would see the same unit.
     #[must_use]
     pub fn same(&self) -> bool {
@@ -61,7 +68,7 @@ impl Comparison {
         }
         let paint = |code: &'static str| if colour { (code, "\x1b[0m") } else { ("", "") };
         let (bold, plain) = paint("\x1b[1m");
-        for (sign, unit) in [("---", &self.old), ("+++", &self.new)] {
+        for (sign, unit) in [("---", self.old), ("+++", self.new)] {
             let _ = writeln!(text, "{bold}{sign} {}{plain}", printable(&described(unit)));
         }
         for change in &self.changes {
@@ -79,14 +86,17 @@ impl Comparison {
 
     /// The difference for `--json`.
     #[must_use]
-    pub fn json(&self) -> Value {
-        json!({
-            "same": self.same(),
-            "old": self.old.json(),
-            "new": self.new.json(),
-            "changes": self.changes,
-            "notes": self.notes,
-        })
+    pub fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Fields<'f> {
+            same: bool,
+            old: Value,
+            new: Value,
+            changes: &'f [Change<'f>],
+            notes: &'f [Note],
+        }
+        let Self { old, new, changes, notes } = self;
+        Fields { same: self.same(), old: old.json(), new: new.json(), changes, notes }
     }
 }
 

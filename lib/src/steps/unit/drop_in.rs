@@ -9,7 +9,7 @@ use super::{Operand, Unit, UnitError, load};
 use crate::sys::Host;
 use crate::sys::say::Say;
 use crate::words::unit::carry::{self, Conflict, Sides};
-use crate::words::unit::diff::{self, Change};
+use crate::words::unit::diff;
 use crate::words::unit::file::File;
 use crate::words::unit::reading::Reading;
 
@@ -21,8 +21,8 @@ pub struct Carried {
     new: Unit,
     /// The drop-in's text; empty when there is nothing to carry or when there are conflicts.
     pub text: String,
-    /// What the drop-in makes other than NEW says.
-    pub changes: Vec<Change>,
+    /// What the drop-in makes other than NEW says, for `--json`.
+    changes: Value,
     /// What can't be carried without a decision.
     pub conflicts: Vec<Conflict>,
 }
@@ -49,7 +49,7 @@ pub fn drop_in(
     };
     let made = File::parse(text.clone().into_bytes());
     let with = Reading::of(new_files.iter().chain(made.as_ref().ok()));
-    let changes = diff::compare(&Reading::of(&new_files), &with);
+    let changes = json!(diff::compare(&Reading::of(&new_files), &with));
     Ok(Carried { base, old, new, text, changes, conflicts })
 }
 

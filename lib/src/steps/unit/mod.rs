@@ -22,7 +22,7 @@ mod program;
 mod render;
 
 pub use check::{CheckError, check};
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, pair};
 pub use drop_in::{Carried, drop_in};
 pub use program::{Printing, from_program};
 pub use render::{RenderError, Rendered, from_builtin, from_template};

@@ -8,12 +8,12 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::absent;
 use super::file::File;
 use super::keys::{self, Kind};
 use merge::{Clash, Why};
 use state::{Place, Slot, State, same};
 
-mod absent;
 mod command;
 mod merge;
 mod state;
@@ -149,7 +149,7 @@ fn prove(sides: &Sides, new: &State, target: State, text: &str) -> Result<(), Ve
         }
         let speaks = |file: &File| {
             State::of([file]).slots.contains_key(place)
-                || file.assignments().any(|a| state::place_of(&a.section, &a.key).0 == *place)
+                || file.assignments().any(|a| state::places_of(&a).any(|(other, ..)| other == *place))
         };
         let early = sides.early.iter().find(|(_, file)| speaks(file)).map(|(name, _)| name.clone());
         let why = early.map_or(Why::Unsayable, Why::Early);

@@ -1,6 +1,7 @@
 //! How systemd takes each key: the last value, a list, commands … (`systemd --dump-configuration-items` of 252, and the
 //! manual pages of 252 to 258 for what an empty value resets).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -166,6 +167,22 @@ const RENAMED: &[[&str; 4]] = &[
     ["*", "InaccessibleDirectories", "*", "InaccessiblePaths"],
 ];
 
+/// For these 0 takes the limit away (systemd.service(5), systemd.unit(5)); for `TimeoutAbortSec=` it does not.
+const ENDLESS: &[&str] = &["TimeoutSec", "TimeoutStartSec", "TimeoutStopSec", "JobTimeoutSec", "JobRunningTimeoutSec"];
+
+/// Keys of paths, all of them simplified by systemd.
+const PATHS: &[&str] = &[
+    "WorkingDirectory",
+    "RootDirectory",
+    "PIDFile",
+    "ReadWritePaths",
+    "ReadOnlyPaths",
+    "InaccessiblePaths",
+    "ExecPaths",
+    "NoExecPaths",
+    "EnvironmentFile",
+];
+
 static KINDS: LazyLock<HashMap<&'static str, Kind>> =
     LazyLock::new(|| TABLE.iter().flat_map(|(kind, keys)| keys.split_whitespace().map(|key| (key, *kind))).collect());
 
@@ -198,8 +215,17 @@ pub fn current<'a>(section: &'a str, key: &'a str) -> (&'a str, &'a str) {
     }
 }
 
+/// The settings that an assignment of `key` sets: [`current`], but for `TimeoutSec=`, which is two (systemd.service(5)).
+pub fn settings<'a>(section: &'a str, key: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let (one, other) = match (section, key) {
+        ("Service", "TimeoutSec") => ((section, "TimeoutStartSec"), Some((section, "TimeoutStopSec"))),
+        _ => (current(section, key), None),
+    };
+    std::iter::once(one).chain(other)
+}
+
 /// The keys that an empty assignment of `key` resets besides itself, by their common beginning: all conditions, all
-/// assertions, all elapse times of a timer, all watched paths, all listening sockets.
+/// assertions, all elapse times of a timer, all watched paths, all listening sockets, all that standard input is given.
 #[must_use]
 pub fn family(section: &str, key: &str) -> Option<&'static str> {
     let named = |names: &str| names.split(' ').any(|name| name == key);
@@ -211,6 +237,7 @@ pub fn family(section: &str, key: &str) -> Option<&'static str> {
         }
         "Path" if named("PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty") => Some("Path*"),
         "Socket" if key.starts_with("Listen") => Some("Listen*"),
+        _ if named("StandardInputText StandardInputData") => Some("StandardInput*"),
         _ => None,
     }
 }
@@ -231,6 +258,38 @@ pub fn switch(value: &str) -> &str {
         "0" | "no" | "n" | "false" | "f" | "off" => "no",
         _ => value,
     }
+}
+
+/// The one text for what a single `value` of `key` means.
+#[must_use]
+pub fn meaning<'a>(key: &str, value: &'a str) -> Cow<'a, str> {
+    match kind(key) {
+        Kind::Switch => switch(value).into(),
+        Kind::Span if ENDLESS.contains(&key) && span(value).is_some_and(|span| span.is_zero()) => "infinity".into(),
+        Kind::Span => span(value).map_or(value.into(), |span| format!("{span:?}").into()),
+        _ if is_path(key) => simple_path(value),
+        _ => value.into(),
+    }
+}
+
+/// True for the keys whose value is one path or a list of paths, each of which systemd keeps without a `/` too many.
+#[must_use]
+pub fn is_path(key: &str) -> bool {
+    PATHS.contains(&key)
+}
+
+/// A path as systemd keeps it, its prefixes `-` and `+` too: no `/` twice, none at the end, no `.` between two. What is no
+/// path (`~`) is as it is.
+#[must_use]
+pub fn simple_path(value: &str) -> Cow<'_, str> {
+    let bare = value.trim_start_matches(['-', '+']);
+    let kept = |part: &&str| !part.is_empty() && *part != ".";
+    if !bare.starts_with('/') || bare == "/" || bare.split('/').skip(1).all(|part| kept(&part)) {
+        return value.into();
+    }
+    let prefix = value.strip_suffix(bare).unwrap_or_default();
+    let parts: Vec<_> = bare.split('/').filter(kept).collect();
+    format!("{prefix}/{}", parts.join("/")).into()
 }
 
 /// The length of a time span (systemd.time(7)); `None` for what is not one (`infinity`, say), which is compared as text.
@@ -281,6 +340,32 @@ mod tests {
         ];
         for (text, length) in cases {
             assert_eq!(span(text), length.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_single_value_has_one_meaning() {
+        let same = [
+            ("TimeoutStartSec", "0", "infinity"),
+            ("TimeoutStopSec", "0s", "infinity"),
+            ("RestartSec", "60", "1min"),
+            ("NoNewPrivileges", "on", "1"),
+            ("WorkingDirectory", "-//a/./b/", "-/a/b"),
+            ("WorkingDirectory", "///", "/"),
+        ];
+        for (key, one, other) in same {
+            assert_eq!(meaning(key, one), meaning(key, other), "{key}");
+        }
+        let differ = [
+            ("RestartSec", "0", "infinity"),
+            ("TimeoutAbortSec", "0", "infinity"),
+            ("TimeoutCleanSec", "0", "infinity"),
+            ("WorkingDirectory", "~", "/"),
+            ("WorkingDirectory", "/a/../b", "/b"),
+            ("SyslogIdentifier", "/a/", "/a"),
+        ];
+        for (key, one, other) in differ {
+            assert_ne!(meaning(key, one), meaning(key, other), "{key}");
         }
     }
 

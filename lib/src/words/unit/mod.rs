@@ -1,6 +1,7 @@
 //! Unit files as systemd reads them: the lossless file, command lines, the effective reading, the difference of two
 //! with what it does to the sandbox and what to know besides, the carry of edits, templates, units of our own.
 
+pub mod absent;
 pub mod builtin;
 pub mod carry;
 pub mod diff;

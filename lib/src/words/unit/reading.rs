@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::absent::{self, Deed};
 use super::exec::{self, Command, Unreadable};
 use super::file::{Assignment, File};
-use super::keys::{self, Kind};
+use super::keys;
 
 /// A section and a key.
 pub type Name<'a> = (&'a str, &'a str);
@@ -56,38 +57,39 @@ impl<'a> Reading<'a> {
         values.iter().map(|value| exec::commands(value)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
     }
 
-    fn take(&mut self, assignment: Assignment<'a>) {
-        let Assignment { section, key, value, .. } = assignment;
-        let name = keys::current(section, key);
-        let (section, key) = name;
-        let kind = keys::kind(key);
-        let rank = self.seen;
-        self.seen += 1;
-        if value.is_empty() {
-            return self.reset(name, kind, rank);
+    fn take(&mut self, Assignment { section, key, value, .. }: Assignment<'a>) {
+        for name in keys::settings(section, key) {
+            let kind = keys::kind(name.1);
+            let rank = self.seen;
+            self.seen += 1;
+            let emptied = self.settings.get(&name).is_some_and(|setting| setting.values.is_empty());
+            match absent::deed(name.1, kind, value, emptied) {
+                Deed::Nothing => {}
+                Deed::Resets => self.reset(name),
+                Deed::Empties => {
+                    self.settings.insert(name, Setting { rank, values: Vec::new() });
+                }
+                Deed::Replaces => {
+                    let setting = self.setting(name, rank);
+                    setting.values.clear();
+                    setting.values.push(value);
+                }
+                Deed::Adds => self.setting(name, rank).values.push(value),
+            }
         }
-        if let Some(family) = keys::family(section, key)
-            && !self.settings.contains_key(&name)
-        {
-            self.families.entry((section, family)).or_default().push(name);
-        }
-        let setting = self.settings.entry(name).or_insert_with(|| Setting { rank, values: Vec::with_capacity(1) });
-        if matches!(kind, Kind::Text | Kind::Switch | Kind::Span) {
-            setting.values.clear();
-        }
-        setting.values.push(value);
     }
 
-    fn reset(&mut self, name: Name<'a>, kind: Kind, rank: usize) {
-        match kind {
-            Kind::Dependencies => {}
-            Kind::Capabilities => {
-                self.settings.insert(name, Setting { rank, values: Vec::new() });
-            }
-            _ => {
-                self.settings.remove(&name);
-            }
+    fn setting(&mut self, name: Name<'a>, rank: usize) -> &mut Setting<'a> {
+        if let Some(family) = keys::family(name.0, name.1)
+            && !self.settings.contains_key(&name)
+        {
+            self.families.entry((name.0, family)).or_default().push(name);
         }
+        self.settings.entry(name).or_insert_with(|| Setting { rank, values: Vec::with_capacity(1) })
+    }
+
+    fn reset(&mut self, name: Name<'a>) {
+        self.settings.remove(&name);
         if let Some(family) = keys::family(name.0, name.1) {
             for relative in self.families.remove(&(name.0, family)).unwrap_or_default() {
                 self.settings.remove(&relative);
@@ -116,6 +118,32 @@ mod tests {
             shown(&[fragment, drop_in]),
             ["Service.CapabilityBoundingSet=", "Service.Environment=A=1|B=2", "Service.ExecStart=/b", "Unit.After=a|b"]
         );
+    }
+
+    #[test]
+    fn an_empty_value_is_what_systemd_takes_it_for() {
+        let cases: &[(&str, &[&str])] = &[
+            // systemd says that it ignores it, or puts the default back.
+            (
+                "Restart=always\nRestart=\nRestartSec=5\nRestartSec=",
+                &["Service.Restart=always", "Service.RestartSec=5"],
+            ),
+            ("User=a\nUser=\nNice=5\nNice=\nWorkingDirectory=/a\nWorkingDirectory=", &[]),
+            ("CapabilityBoundingSet=A\nCapabilityBoundingSet=~", &[]),
+            ("CapabilityBoundingSet=\nCapabilityBoundingSet=~A", &["Service.CapabilityBoundingSet="]),
+            (
+                "CapabilityBoundingSet=\nCapabilityBoundingSet=~A\nCapabilityBoundingSet=B",
+                &["Service.CapabilityBoundingSet=B"],
+            ),
+            ("AmbientCapabilities=A\nAmbientCapabilities=~", &["Service.AmbientCapabilities=~"]),
+            ("Delegate=cpu\nDelegate=", &["Service.Delegate="]),
+            ("RestrictNamespaces=net\nRestrictNamespaces=yes", &["Service.RestrictNamespaces=yes"]),
+            ("StandardInputText=a\nStandardInputData=", &[]),
+            ("TimeoutStopSec=3\nTimeoutSec=4\nTimeoutSec=", &["Service.TimeoutStartSec=4", "Service.TimeoutStopSec=4"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(shown(&[&format!("[Service]\n{text}\n")]), *expected, "{text}");
+        }
     }
 
     #[test]

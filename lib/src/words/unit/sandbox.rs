@@ -144,11 +144,11 @@ pub fn lets_through(reading: &Reading, key: &str, word: &str) -> bool {
 pub fn judge(old: &Reading, new: &Reading, changes: &mut [Change]) {
     let Some(Change { section, key, .. }) = changes.first() else { return };
     let Some(meaning) = meaning(key).filter(|_| is_confined(section)) else { return };
-    let (section, key) = (section.clone(), key.clone());
-    let sides = Sides { old: In(old, &section), new: In(new, &section), key: &key };
+    let (section, key) = (*section, *key);
+    let sides = Sides { old: In(old, section), new: In(new, section), key };
     match meaning {
         Meaning::Levels(words, _) => {
-            let level = |side: In| side.level(&key).and_then(|word| rank(words, word));
+            let level = |side: In| side.level(key).and_then(|word| rank(words, word));
             all(changes, sides.compare(level));
         }
         Meaning::Lets { all } => sides.lets(all, changes),
@@ -164,7 +164,7 @@ pub fn judge(old: &Reading, new: &Reading, changes: &mut [Change]) {
                 besides.iter().flat_map(|key| [sides.old.names(key), sides.new.names(key)]).flatten().collect();
             sides.elements(changes, |name| !elsewhere.contains(name), Effect::Hardens);
         }
-        Meaning::Confines(_) => all(changes, sides.compare(|side| Some(side.restricts(&key)))),
+        Meaning::Confines(_) => all(changes, sides.compare(|side| Some(side.restricts(key)))),
         Meaning::Mode(absent) => all(changes, sides.bits(absent, Effect::Weakens)),
         Meaning::Mask(absent) => all(changes, sides.bits(absent, Effect::Hardens)),
         Meaning::User => all(changes, sides.compare(|side| Some(!side.is_root()))),
@@ -355,7 +355,7 @@ impl<'a> Sides<'a> {
             // Some more and some less: each by itself.
             (false, false) if old.all == new.all => {
                 for change in changes {
-                    let word = change.old.as_ref().or(change.new.as_ref()).map_or("", String::as_str);
+                    let word = change.old.as_ref().or(change.new.as_ref()).map_or("", |word| word.as_ref());
                     let more = if word.starts_with('~') { Effect::Hardens } else { Effect::Weakens };
                     change.effect = of(change.class, more);
                 }

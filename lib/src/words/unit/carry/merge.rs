@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command;
-use super::state::{self, Element, Slot, is_single, name_of, same};
+use super::state::{Element, Slot, is_single, name_of, same};
+use crate::words::unit::absent;
 use crate::words::unit::keys::Kind;
 
 /// Something that both changed, each in its own way, or that can't be said.
@@ -91,7 +92,7 @@ pub fn merge(base: Option<&Slot>, old: Option<&Slot>, new: Option<&Slot>) -> Res
 
 /// A value such as `RestrictNamespaces=yes`, which is no list.
 pub fn is_switch(slot: &Slot) -> bool {
-    slot.elements.iter().any(|e| state::is_switch(&e.key, &e.id))
+    slot.elements.iter().any(|e| absent::is_switch(&e.key, &e.id))
 }
 
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::absent;
+use crate::words::unit::absent::{self, Deed};
 use crate::words::unit::exec;
 use crate::words::unit::file::{Assignment, File};
 use crate::words::unit::keys::{self, Kind};
@@ -37,7 +37,7 @@ pub struct Element {
 pub struct Slot {
     /// How it is read.
     pub kind: Kind,
-    /// Its elements in their order; none only for the empty bounding set.
+    /// Its elements in their order; none only after [`Deed::Empties`].
     pub elements: Vec<Element>,
 }
 
@@ -58,9 +58,9 @@ impl State {
 
     /// The same with `files` on top.
     pub fn then<'a>(mut self, files: impl IntoIterator<Item = &'a File>) -> Self {
-        for Assignment { section, key, value, .. } in files.into_iter().flat_map(File::assignments) {
-            for (section, key) in meant(section, key) {
-                self.assign(section, key, value);
+        for assignment in files.into_iter().flat_map(File::assignments) {
+            for (place, kind, key) in places_of(&assignment) {
+                self.assign(place, kind, key, assignment.value);
             }
         }
         self
@@ -90,33 +90,21 @@ impl State {
         }
     }
 
-    fn assign(&mut self, section: &str, key: &str, value: &str) {
-        let (place, kind) = place_of(section, key);
-        if value.is_empty() || kind == Kind::Capabilities && value == "~" {
-            let empty_set = kind == Kind::Capabilities && value.is_empty();
-            let stays = kind == Kind::Dependencies || is_single(kind) && !absent::empties(key);
-            if !stays {
-                self.put(&place, empty_set.then(|| Slot { kind, elements: Vec::new() }));
-            }
-            return;
+    fn assign(&mut self, place: Place, kind: Kind, key: &str, value: &str) {
+        let emptied = self.slots.get(&place).is_some_and(|slot| slot.elements.is_empty());
+        match absent::deed(key, kind, value, emptied) {
+            Deed::Nothing => return,
+            Deed::Resets => return self.put(&place, None),
+            Deed::Empties => return self.put(&place, Some(Slot { kind, elements: Vec::new() })),
+            Deed::Replaces if absent::is_default(key, value) => return self.put(&place, None),
+            Deed::Replaces => self.put(&place, Some(Slot { kind, elements: Vec::new() })),
+            Deed::Adds => {}
         }
         let elements = elements(kind, key, value, place.family);
-        if is_single(kind) {
-            let default = elements.first().is_some_and(|e| absent::of(key).is_some_and(|d| meaning(kind, d) == e.id));
-            self.put(&place, (!default).then_some(Slot { kind, elements }));
-            return;
-        }
         if elements.is_empty() {
             return;
         }
-        let empty_set = |slot: &Slot| kind == Kind::Capabilities && slot.elements.is_empty();
-        if value.starts_with('~') && self.slots.get(&place).is_some_and(empty_set) {
-            return;
-        }
         let slot = self.slots.entry(place.clone()).or_insert_with(|| Slot { kind, elements: Vec::new() });
-        if is_switch(key, value) {
-            slot.elements.clear();
-        }
         if !by_name(kind) {
             slot.elements.extend(elements);
             return;
@@ -170,12 +158,6 @@ pub fn same(one: Option<&Slot>, other: Option<&Slot>) -> bool {
     one_ids.into_iter().collect::<BTreeSet<_>>() == other_ids.into_iter().collect::<BTreeSet<_>>()
 }
 
-/// `RestrictNamespaces=yes`: a word that is no element of the list, and the whole of it.
-pub fn is_switch(key: &str, word: &str) -> bool {
-    ["RestrictNamespaces", "DelegateNamespaces", "Delegate"].contains(&key)
-        && ["yes", "no"].contains(&keys::switch(word))
-}
-
 /// The last assignment counts, and it is one value.
 pub fn is_single(kind: Kind) -> bool {
     matches!(kind, Kind::Text | Kind::Switch | Kind::Span)
@@ -194,39 +176,26 @@ pub fn name_of(kind: Kind, element: &Element) -> String {
     }
 }
 
-/// Where an assignment goes, and how it is read there.
-pub fn place_of(section: &str, key: &str) -> (Place, Kind) {
-    let kind = keys::kind(key);
-    // Both feed one buffer (systemd.exec(5)).
-    let input = matches!(key, "StandardInputText" | "StandardInputData").then_some("StandardInput*");
-    let place = |key: &str, family| Place { section: section.to_owned(), key: key.to_owned(), family };
-    match keys::family(section, key).or(input) {
-        // The descriptors are passed in the order of the lines.
-        Some(family @ ("Listen*" | "StandardInput*")) => (place(family, true), Kind::Sequence),
-        Some(family) => (place(family, true), Kind::Entries),
-        None => (place(key, false), kind),
-    }
+/// Where an assignment goes, how it is read there, and as which key.
+pub fn places_of<'a>(assignment: &Assignment<'a>) -> impl Iterator<Item = (Place, Kind, &'a str)> + use<'a> {
+    keys::settings(assignment.section, assignment.key).map(|(section, key)| {
+        let place = |key: &str, family| Place { section: section.to_owned(), key: key.to_owned(), family };
+        match keys::family(section, key) {
+            // The descriptors are passed, and the text is put together, in the order of the lines.
+            Some(family @ ("Listen*" | "StandardInput*")) => (place(family, true), Kind::Sequence, key),
+            Some(family) => (place(family, true), Kind::Entries, key),
+            None => (place(key, false), keys::kind(key), key),
+        }
+    })
 }
 
-/// The settings that `key` sets: older spellings are what they stand for, `TimeoutSec=` is two.
-fn meant<'a>(section: &'a str, key: &'a str) -> Vec<(&'a str, &'a str)> {
-    match (section, key) {
-        ("Service", "TimeoutSec") => vec![(section, "TimeoutStartSec"), (section, "TimeoutStopSec")],
-        _ => vec![keys::current(section, key)],
-    }
-}
-
-/// The one text for what a single value means.
-fn meaning(kind: Kind, value: &str) -> String {
-    match kind {
-        Kind::Switch => keys::switch(value).to_owned(),
-        Kind::Span => keys::span(value).map_or_else(|| value.to_owned(), |span| format!("{span:?}")),
-        _ => value.to_owned(),
-    }
+/// The one text for what a value that is not split means.
+fn meaning(key: &str, value: &str) -> String {
+    keys::meaning(key, value).into_owned()
 }
 
 fn elements(kind: Kind, key: &str, value: &str, family: bool) -> Vec<Element> {
-    let whole = || Element { key: key.to_owned(), raw: value.to_owned(), id: meaning(kind, value), alone: true };
+    let whole = || Element { key: key.to_owned(), raw: value.to_owned(), id: meaning(key, value), alone: true };
     let negated = matches!(kind, Kind::Filter | Kind::Capabilities) && value.starts_with('~');
     if family || negated || is_single(kind) || matches!(kind, Kind::Entries | Kind::Sequence) {
         return vec![whole()];
@@ -246,6 +215,7 @@ fn elements(kind: Kind, key: &str, value: &str, family: bool) -> Vec<Element> {
         let plain = exec::words(raw).ok().and_then(|words| words.into_iter().next()).filter(|_| !is_lossy(raw));
         // Of the lists, only variables are read with their escapes resolved; a unit's name keeps its \x2d.
         let id = plain.filter(|_| kind == Kind::Variables || !raw.contains('\\')).unwrap_or_else(|| raw.to_owned());
+        let id = if keys::is_path(key) { keys::simple_path(&id).into_owned() } else { id };
         Element { key: key.to_owned(), raw: raw.to_owned(), id, alone: ends_in_backslash(raw) }
     };
     let all = words.into_iter().map(word);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::absent;
 use super::merge::{Clash, Why, is_switch};
 use super::state::{Element, Place, Slot, ends_in_backslash, is_single, name_of, same};
+use crate::words::unit::absent;
 use crate::words::unit::keys::Kind;
 
 /// The lines of a drop-in that turn `new` into `target` at `place`; none when it is that already.
@@ -24,7 +24,11 @@ pub fn lines(place: &Place, new: Option<&Slot>, target: Option<&Slot>) -> Result
     }
     // An absent bounding set holds everything, and so does '~', which takes nothing away from that. After the empty value
     // a set that is given by what it has not would stay empty.
-    if kind == Kind::Capabilities && target.is_none_or(|slot| !slot.elements.is_empty()) && !grows(kind, new, target) {
+    let takes_back = before.is_empty() && new.is_some() && after.iter().any(|e| e.id.starts_with('~'));
+    if kind == Kind::Capabilities
+        && target.is_none_or(|slot| !slot.elements.is_empty())
+        && (takes_back || !grows(kind, new, target))
+    {
         return Ok(std::iter::once(format!("{}=~", place.key))
             .filter(|_| new.is_some())
             .chain(listed(kind, after))
@@ -33,7 +37,9 @@ pub fn lines(place: &Place, new: Option<&Slot>, target: Option<&Slot>) -> Result
     if let ([only], Some(_)) = (after, target.filter(|slot| is_switch(slot))) {
         return Ok(vec![line(&only.key, &only.raw)]);
     }
-    let whole = [new, target].into_iter().flatten().any(is_switch) || kind == Kind::Capabilities && after.is_empty();
+    let whole = [new, target].into_iter().flatten().any(is_switch)
+        || target.is_some_and(|slot| slot.elements.is_empty())
+        || kind != Kind::Capabilities && new.is_some_and(|slot| slot.elements.is_empty());
     if !whole && grows(kind, new, target) {
         let there = if is_ordered(new, target) {
             after.get(before.len()..).unwrap_or_default().to_vec()
@@ -44,7 +50,7 @@ pub fn lines(place: &Place, new: Option<&Slot>, target: Option<&Slot>) -> Result
     }
     let key = before.first().or(after.first()).map_or(place.key.as_str(), |e| e.key.as_str());
     // An empty Delegate= delegates.
-    if key == "Delegate" && after.is_empty() {
+    if key == "Delegate" && target.is_none() {
         return Err(before.iter().map(kept).collect());
     }
     Ok(std::iter::once(format!("{key}=")).chain(listed(kind, after)).collect())

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Difference, against, by, sequence};
+use super::{Difference, against, by, sequence, whole};
 use crate::words::unit::exec::{self, Command};
 use crate::words::unit::flags::{self, Flag};
 
-pub(super) fn commands(old: &[String], new: &[String], out: &mut Vec<Difference>) {
-    let read = |values: &[String]| values.iter().map(|v| exec::commands(v)).collect::<Result<Vec<_>, _>>();
-    let (Ok(before), Ok(after)) = (read(old), read(new)) else { return sequence("", old, new, out) };
+pub(super) fn commands<'a>(old: &[&'a str], new: &[&'a str], out: &mut Vec<Difference<'a>>) {
+    let read = |values: &[&str]| values.iter().map(|v| exec::commands(v)).collect::<Result<Vec<_>, _>>();
+    let (Ok(before), Ok(after)) = (read(old), read(new)) else {
+        return sequence("", &whole("", old), &whole("", new), out);
+    };
     let (before, after) = (before.concat(), after.concat());
     if before == after {
         return;
@@ -51,7 +53,7 @@ pub(super) fn commands(old: &[String], new: &[String], out: &mut Vec<Difference>
 }
 
 /// What differs between two command lines, by prefix, program and flag. `of` names the command when there are several.
-fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Difference>) {
+fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Difference<'_>>) {
     let name =
         |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
     let told = out.len();
@@ -60,7 +62,7 @@ fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Differe
         out.push(Difference::changes(shown(&old.prefix), shown(&new.prefix)).of(name("prefix")));
     }
     if old.program != new.program {
-        out.push(Difference::changes(&old.program, &new.program).of(name("program")));
+        out.push(Difference::changes(old.program.clone(), new.program.clone()).of(name("program")));
     }
     let (before, after) = (flags::flags(&old.arguments), flags::flags(&new.arguments));
     let (_, mut lost) = against(&before, &after);

@@ -69,8 +69,6 @@ fn words_have_an_order() {
         ("DevicePolicy=closed", "DevicePolicy=strict"),
     ]);
     without_effect(&[
-        ("", "NoNewPrivileges=no"),
-        ("", "ProtectSystem=off"),
         ("ProtectControlGroups=yes", "ProtectControlGroups=private"),
         ("ProtectSystem=yes", "ProtectSystem=of-tomorrow"),
         ("", "Restart=always"),

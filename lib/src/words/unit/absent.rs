@@ -1,7 +1,25 @@
-//! What takes a single value away again: for some keys the empty value, for others the default spelled out. The rest can't
-//! be taken away by a drop-in; among them is what the manager's own configuration (systemd-system.conf(5)) gives a default.
+//! What an assignment does to those before it, and what takes a single value away again: for some keys the empty value, for
+//! others the default spelled out. The rest can't be taken away by a drop-in; among them is what the manager's own
+//! configuration (systemd-system.conf(5)) gives a default.
 //!
 //! Each was seen in systemd 252 and 257: `systemctl show` is the same with it as without the key.
+
+use super::keys::{self, Kind};
+
+/// What an assignment does to those of its key before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Nothing: systemd ignores it.
+    Nothing,
+    /// It goes to the others.
+    Adds,
+    /// It takes the place of all of them.
+    Replaces,
+    /// They and those of the key's family are gone, as if nothing had been said.
+    Resets,
+    /// They are gone, and that they are means something else than an absent key: the empty set of capabilities.
+    Empties,
+}
 
 /// The keys of one value that an empty value puts back to the default. For all others systemd ignores an empty value.
 const EMPTIED: &str = "AppArmorProfile BindLogSockets BindToDevice BlockIOWeight CPUQuota CPUQuotaPeriodSec \
@@ -71,12 +89,53 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("SIGTERM", "KillSignal"),
 ];
 
+/// What `key=value` does, a key that is read as `kind`; `emptied` when what is in force is what [`Deed::Empties`] left.
+#[must_use]
+pub fn deed(key: &str, kind: Kind, value: &str, emptied: bool) -> Deed {
+    match (kind, value) {
+        (Kind::Text | Kind::Switch | Kind::Span, "") => {
+            if empties(key) {
+                Deed::Resets
+            } else {
+                Deed::Nothing
+            }
+        }
+        (Kind::Text | Kind::Switch | Kind::Span, _) => Deed::Replaces,
+        (Kind::Dependencies, "") => Deed::Nothing,
+        (Kind::Capabilities, "") => Deed::Empties,
+        // It takes nothing away from everything.
+        (Kind::Capabilities, "~") => Deed::Resets,
+        // Of nothing, nothing can be taken away.
+        (Kind::Capabilities, value) if emptied && value.starts_with('~') => Deed::Nothing,
+        (_, "") if key == "Delegate" => Deed::Empties,
+        (_, "") => Deed::Resets,
+        (_, "~") if key == "AmbientCapabilities" => Deed::Replaces,
+        (_, value) if is_switch(key, value) => Deed::Replaces,
+        _ => Deed::Adds,
+    }
+}
+
+/// `RestrictNamespaces=yes`: a word that is no element of the list, and the whole of it.
+#[must_use]
+pub fn is_switch(key: &str, word: &str) -> bool {
+    ["RestrictNamespaces", "DelegateNamespaces", "Delegate"].contains(&key)
+        && ["yes", "no"].contains(&keys::switch(word))
+}
+
+/// True when `value` means the same as no value.
+#[must_use]
+pub fn is_default(key: &str, value: &str) -> bool {
+    of(key).is_some_and(|default| keys::meaning(key, default) == keys::meaning(key, value))
+}
+
 /// True when `key=` puts `key` back to its default.
+#[must_use]
 pub fn empties(key: &str) -> bool {
     EMPTIED.split_whitespace().any(|known| known == key)
 }
 
 /// The value of `key` that means the same as no value.
+#[must_use]
 pub fn of(key: &str) -> Option<&'static str> {
     DEFAULTS.iter().find(|(_, keys)| keys.split_whitespace().any(|known| known == key)).map(|(value, _)| *value)
 }
