@@ -170,8 +170,11 @@ pub fn same(one: Option<&Slot>, other: Option<&Slot>) -> bool {
     one_ids.into_iter().collect::<BTreeSet<_>>() == other_ids.into_iter().collect::<BTreeSet<_>>()
 }
 
-/// `RestrictNamespaces=yes`: a word that is no element of the list, and the whole of it.
+/// `RestrictNamespaces=yes`, `RestrictAddressFamilies=none`: a word that is no element of the list, and the whole of it.
 pub fn is_switch(key: &str, word: &str) -> bool {
+    if key == "RestrictAddressFamilies" {
+        return word == "none";
+    }
     ["RestrictNamespaces", "DelegateNamespaces", "Delegate"].contains(&key)
         && ["yes", "no"].contains(&keys::switch(word))
 }
