@@ -51,7 +51,14 @@ impl Set<'_, Settled> {
         if edited || self.record.generations.is_empty() {
             let replaced = self.record.generation(self.record.current).map(|g| g.id);
             let verdict = Judged::Unproven;
-            self.record.generations.push(Generation { id, time: clock::now(), replaced, files, verdict, pause_ms: None });
+            self.record.generations.push(Generation {
+                id,
+                time: clock::now(),
+                replaced,
+                files,
+                verdict,
+                pause_ms: None,
+            });
             self.record.current = id;
             self.record.arrived = Arrived::Found;
         }
@@ -73,6 +80,20 @@ pub(super) fn unit_now(host: &Host, unit: &str, by: Arrived) -> Result<UnitBefor
         _ => false,
     };
     Ok(UnitBefore { active, invocation: value("InvocationID") })
+}
+
+/// The units that go down and up together with `unit`: the running services of a socket, which systemd opens only while they
+/// are stopped. They need not be the set's.
+pub(super) fn with_it(host: &Host, unit: &str) -> Result<Vec<(String, UnitBefore)>, GenerationError> {
+    let mut found = Vec::new();
+    if unit.ends_with(".socket") {
+        let shown = Systemd::on(host).show(unit, &["Triggers"])?;
+        for service in shown.get("Triggers").map(String::as_str).unwrap_or_default().split_whitespace() {
+            let now = unit_now(host, service, Arrived::Swap)?;
+            found.extend(now.active.then(|| (service.to_owned(), now)));
+        }
+    }
+    Ok(found)
 }
 
 /// The first number of which no backup lies beside any of `dests`: a lost record must not make us write over one.
