@@ -34,8 +34,9 @@ instance_of() {
 
 # units_of_change: the units that have a folder, UNIT first.
 units_of_change() {
-    for unit in "$UNIT" $(find "$work/unit" -mindepth 1 -maxdepth 1 -type d ! -name "$UNIT" -printf '%f\n' | sort); do
-        [ ! -e "$work/unit/$unit/new" ] || printf '%s\n' "$unit"
+    [ ! -e "$work/unit/$UNIT/new" ] || printf '%s\n' "$UNIT"
+    for unit in $(find "$work/unit" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort); do
+        [ "$unit" = "$UNIT" ] || [ ! -e "$work/unit/$unit/new" ] || printf '%s\n' "$unit"
     done
 }
 
@@ -56,14 +57,51 @@ locate_unit() {
         /run/*) die 1 "$1: $path is made anew at each boot, so a new one would be lost; refresh what it is made from" ;;
         "$fragment") ;;
         *"/${fragment##*/}") say "$1: what is loaded is $fragment; it stays, and $path is what comes in and goes before it" ;;
-        *) say "$1: what is loaded is $fragment; it stays, and $path is what is replaced" ;;
+        *)
+            say "$1: what is loaded is $fragment; it stays, and $path is what is replaced"
+            : >"$dir/apart"
+            ;;
         esac
+        [ ! -L "$path" ] || die 1 "$1: $path is a link to $(readlink "$path"), which is not where units are; put the file itself there, or refresh it by hand"
         ;;
     not-found) path=/etc/systemd/system/$(cat "$dir/file") ;;
     *) die 1 "$1: it is $state here, so it can't be refreshed; mend that, or leave it out of EXTRACT" ;;
     esac
     printf '%s\n' "$path" >"$dir/path"
     printf '%s\n' "$state" >"$dir/state"
+}
+
+# drop_in_fits UNIT: whether systemd would read the drop-in where it is to be: not in a folder that is none or is elsewhere, and
+# not beside another one of its name, of which systemd reads one alone.
+drop_in_fits() {
+    [ ! -L "$path.d" ] && { [ -d "$path.d" ] || [ ! -e "$path.d" ]; } || {
+        die_unless_planned "$1: $path.d is not a folder, so your edits can't be carried there; make it one"
+        return 0
+    }
+    for other in $(systemctl show --property=DropInPaths --value "$1"); do
+        case $other in
+        "$path.d/$drop_in") ;;
+        *"/$drop_in") die_unless_planned "$1: there is $other already, and systemd reads one drop-in of that name alone; give it another name" ;;
+        esac
+    done
+}
+
+# is_taken UNIT: systemd has to have read what was put in place: a service that runs on would not come up again with a unit
+# that systemd refuses, and a drop-in that is not read carries nothing. After a daemon-reload.
+is_taken() {
+    dir=$work/unit/$1
+    [ -s "$dir/changed" ] || return 0
+    path=$(cat "$dir/path")
+    now=$(systemctl show --property=LoadState --value "$1") || exit 3
+    [ "$now" = loaded ] || die 1 "$1: systemd does not take $path as it is now: it is $now"
+    while IFS= read -r changed; do
+        now=$(systemctl show --property=FragmentPath --property=DropInPaths --value "$1" | tr '\n' ' ')
+        case " $now " in
+        *" $changed "*) ;;
+        # What another file is made of.
+        *) [ "$changed" = "$path" ] && [ -e "$dir/apart" ] || die 1 "$1: systemd does not read $changed; it reads: $now" ;;
+        esac
+    done <"$dir/changed"
 }
 
 # base_path PATH: the copy of the unit at PATH as its release had it. It changes and goes back together with PATH. To swapbin
@@ -78,9 +116,15 @@ swap_unit() {
     path=$(cat "$dir/path")
     : >"$dir/changed"
     [ ! -e "$dir/drop-in" ] || make_folder "$path.d"
+    # What nobody else may read in the unit, nobody else may read in the drop-in: it has been a part of it.
+    private=''
+    [ ! -e "$path" ] || [ -e "$path.d/$drop_in" ] || private=$(printf '%o\n' $((0$(stat -c %a "$path") & 0644)))
     for what in "new=$path" "drop-in=$path.d/$drop_in"; do
+        mode=''
+        [ "${what%%=*}" = new ] || mode=$private
         [ ! -e "$dir/${what%%=*}" ] || swap_one "$1" "$dir/${what%%=*}" "${what#*=}" >>"$dir/changed"
     done
+    mode=''
     [ -s "$dir/changed" ] || return 0
     cat "$dir/changed" >>"$2"
     base=$(base_path "$path")
@@ -103,5 +147,5 @@ swap_one() {
     *) belongs='' ;;
     esac
     # shellcheck disable=SC2086
-    swapbin $loudness $allowed ${retry_failed:+--retry-failed} ${belongs:+--unit "$belongs"} ${keep:+--keep "$keep"} -T "$2" "$3"
+    swapbin $loudness $allowed ${retry_failed:+--retry-failed} ${belongs:+--unit "$belongs"} ${keep:+--keep "$keep"} ${mode:+--mode "$mode"} -T "$2" "$3"
 }

@@ -21,6 +21,7 @@ mod proxy;
 mod reboot;
 mod recovery;
 mod refresh;
+mod refresh_refused;
 mod registry;
 mod rune;
 mod setcap_keep;

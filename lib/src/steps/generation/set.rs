@@ -21,7 +21,7 @@ use crate::sys::say::Say;
 use crate::sys::{Host, clock};
 use crate::words::name::Name;
 use crate::words::proof::Proof;
-use found::unit_now;
+use found::{unit_now, with_it};
 use place::{folder_of, keep_aside, make_old_durable, not_durable};
 use undo::Baks;
 
@@ -241,6 +241,11 @@ impl<'h> Set<'h, Settled> {
         for unit in &self.record.units {
             before.insert(unit.clone(), unit_now(self.host, unit, by)?);
         }
+        for unit in &self.record.units {
+            for (other, now) in with_it(self.host, unit)? {
+                before.entry(other).or_insert(now);
+            }
+        }
         let trial = Trial {
             generation: generation.id,
             home,
@@ -319,6 +324,9 @@ impl<'h> Set<'h, OnTrial> {
             if !self.trial().before.contains_key(unit) {
                 let now = unit_now(self.host, unit, Arrived::Swap)?;
                 self.state.0.before.insert(unit.clone(), now);
+                for (other, now) in with_it(self.host, unit)? {
+                    self.state.0.before.entry(other).or_insert(now);
+                }
             }
         }
         self.record.units.extend(brings.units.iter().cloned());

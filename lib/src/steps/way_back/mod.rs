@@ -227,7 +227,9 @@ pub fn take_back(host: &Host, mut set: Set<'_, OnTrial>, services: Services, say
     let mend = mend_of(&set);
     let mut unproven = None;
     if services == Services::Prove {
-        for (unit, before) in set.trial().before.clone() {
+        // Others of the trial are the sockets' and run again already.
+        let its = |(unit, _): &(String, UnitBefore)| set.record().units.contains(unit);
+        for (unit, before) in set.trial().before.clone().into_iter().filter(its) {
             let (name, title) = (back.name.clone(), back.title.clone());
             match put_back(host, &set, &unit, &before, say)? {
                 Some(Ok(verdict)) if verdict.healthy => back.proven.push(verdict),

@@ -11,7 +11,7 @@ use crate::sys::say::Say;
 use crate::sys::systemd::{Systemd, SystemdError};
 
 /// Closes and opens each socket of the trial that was active before, and whose unit came back with `changed` or that was closed
-/// since. Its services are stopped; those of the trial are left to the caller to start.
+/// since. Its services are stopped; those of the set are left to the caller to start.
 pub(super) fn reopen(
     systemd: Systemd<'_>,
     set: &Set<'_, OnTrial>,
@@ -38,7 +38,7 @@ pub(super) fn reopen(
                 continue;
             }
             systemd.stop(service)?;
-            if !before.contains_key(service) {
+            if !set.record().units.contains(service) {
                 others.push(service);
             }
         }
@@ -46,6 +46,13 @@ pub(super) fn reopen(
         let _ = systemd.reset_failed(socket);
         systemd.start(socket)?;
         for service in others {
+            systemd.start(service)?;
+        }
+    }
+    // Those that the chain itself had stopped for a socket. systemd may have forgotten meanwhile that they are a socket's.
+    for (service, _) in before.iter().filter(|(unit, was)| was.active && !set.record().units.contains(*unit)) {
+        let shown = systemd.show(service, &["ActiveState"])?;
+        if shown.get("ActiveState").is_some_and(|state| state == "inactive") {
             systemd.start(service)?;
         }
     }

@@ -115,9 +115,12 @@ pub fn deed(key: &str, kind: Kind, value: &str, emptied: bool) -> Deed {
     }
 }
 
-/// `RestrictNamespaces=yes`: a word that is no element of the list, and the whole of it.
+/// `RestrictNamespaces=yes`, `RestrictAddressFamilies=none`: a word that is no element of the list, and the whole of it.
 #[must_use]
 pub fn is_switch(key: &str, word: &str) -> bool {
+    if key == "RestrictAddressFamilies" {
+        return word == "none";
+    }
     ["RestrictNamespaces", "DelegateNamespaces", "Delegate"].contains(&key)
         && ["yes", "no"].contains(&keys::switch(word))
 }

@@ -82,6 +82,20 @@ pub(super) fn unit_now(host: &Host, unit: &str, by: Arrived) -> Result<UnitBefor
     Ok(UnitBefore { active, invocation: value("InvocationID") })
 }
 
+/// The units that go down and up together with `unit`: the running services of a socket, which systemd opens only while they
+/// are stopped. They need not be the set's.
+pub(super) fn with_it(host: &Host, unit: &str) -> Result<Vec<(String, UnitBefore)>, GenerationError> {
+    let mut found = Vec::new();
+    if unit.ends_with(".socket") {
+        let shown = Systemd::on(host).show(unit, &["Triggers"])?;
+        for service in shown.get("Triggers").map(String::as_str).unwrap_or_default().split_whitespace() {
+            let now = unit_now(host, service, Arrived::Swap)?;
+            found.extend(now.active.then(|| (service.to_owned(), now)));
+        }
+    }
+    Ok(found)
+}
+
 /// The first number of which no backup lies beside any of `dests`: a lost record must not make us write over one.
 pub(super) fn unused_backup_number(dests: &BTreeSet<Dest>) -> Id {
     let mut first = 1;

@@ -1,5 +1,7 @@
 //! Command lines merged by prefix, program and flag. The words stay as they are written: a `%%` or `$$` is one later, too.
 
+use std::collections::BTreeSet;
+
 use super::merge::{Clash, Member, Why, clash, three_way};
 use super::state::{Element, raw_words};
 use crate::words::unit::exec;
@@ -10,33 +12,53 @@ pub fn merge_all(base: &[Element], old: &[Element], new: &[Element]) -> Result<V
     if let ([base], [old], [new]) = (base, old, new) {
         return Ok(vec![one(Some(base), old, new, None)?]);
     }
-    let runs = |elements: &[Element]| elements.iter().cloned().map(Run).collect::<Vec<_>>();
-    Ok(three_way(&runs(base), &runs(old), &runs(new), true)?.into_iter().map(|run| run.0).collect())
+    let mut repeated = BTreeSet::new();
+    for list in [base, old, new] {
+        let mut seen = BTreeSet::new();
+        repeated.extend(list.iter().map(program).filter(|program| !seen.insert(program.clone())));
+    }
+    let run = |element: &Element| {
+        let program = program(element);
+        let name = if repeated.contains(&program) { element.id.clone() } else { program };
+        Run { name, element: element.clone() }
+    };
+    let runs = |elements: &[Element]| elements.iter().map(run).collect::<Vec<_>>();
+    Ok(three_way(&runs(base), &runs(old), &runs(new), true)?.into_iter().map(|run| run.element).collect())
 }
 
-/// One of several commands, known by its program.
+/// The program of a command line, or all of one that can't be split.
+fn program(element: &Element) -> String {
+    Line::of(&element.raw).map_or_else(|| element.raw.clone(), |line| line.program.read)
+}
+
+/// One of several commands, known by its program. Where one program runs several times nobody can tell which of its lines
+/// became which, so each is known by all that it says.
 #[derive(Clone)]
-struct Run(Element);
+struct Run {
+    name: String,
+    element: Element,
+}
 
 impl Member for Run {
     fn name(&self) -> String {
-        Line::of(&self.0.raw).map_or_else(|| self.0.raw.clone(), |line| line.program.read)
+        self.name.clone()
     }
     fn same(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
+        self.element.id == other.element.id
     }
     fn shown(&self) -> String {
-        self.0.raw.clone()
+        self.element.raw.clone()
     }
     fn is_anonymous(&self) -> bool {
         true
     }
     fn part(&self) -> Option<String> {
-        Some(self.name())
+        Some(program(&self.element))
     }
     fn both(base: Option<&Self>, old: &Self, new: &Self) -> Result<Self, Vec<Clash>> {
-        let part = old.name();
-        one(base.map(|base| &base.0), &old.0, &new.0, Some(&part)).map(Self)
+        let part = program(&old.element);
+        let element = one(base.map(|base| &base.element), &old.element, &new.element, Some(&part))?;
+        Ok(Self { name: old.name.clone(), element })
     }
 }
 

@@ -52,6 +52,26 @@ fn each_kind_is_carried_in_its_own_way() {
         // A last backslash must not join the next line.
         ("", "ReadWritePaths=/a\\ \nReadWritePaths=/b", "", &["ReadWritePaths=/a\\ ", "ReadWritePaths=/b"]),
         ("", "SyslogIdentifier=a\\ ", "", &["SyslogIdentifier=a\\ "]),
+        // A line of a program that runs twice is not another of its lines.
+        (
+            "ExecStart=/m -p /a",
+            "ExecStart=/m -p /b\nExecStart=/m -p /a",
+            "ExecStart=/m -p /a --mode 7",
+            &["ExecStart=", "ExecStart=/m -p /b", "ExecStart=/m -p /a --mode 7"],
+        ),
+        (
+            "RestrictAddressFamilies=AF_UNIX",
+            "RestrictAddressFamilies=none",
+            "RestrictAddressFamilies=AF_UNIX",
+            &["RestrictAddressFamilies=none"],
+        ),
+        // 'none' is no family that could stand among others.
+        (
+            "RestrictAddressFamilies=AF_UNIX",
+            "RestrictAddressFamilies=none",
+            "RestrictAddressFamilies=AF_UNIX AF_INET",
+            &["[Service] RestrictAddressFamilies=: BASE says 'AF_UNIX', OLD 'none', NEW 'AF_UNIX AF_INET'"],
+        ),
         // What systemd ignores is no change.
         ("Environment=A=1", "Environment=A=1 B\nRestart=", "Environment=A=1", &[]),
     ];
