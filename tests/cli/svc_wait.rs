@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::host::program;
 
+mod evidence;
 mod probes;
 mod record;
 

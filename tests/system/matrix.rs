@@ -136,6 +136,11 @@ fn healthy() -> Vec<Case> {
         case("wrapper-any", "ExecStart=/opt/m/wrapper", "healthy", "").flags("--timeout 60s --stable 1s --exe any"),
         case("link", "ExecStart=/opt/m/link infinity", "healthy", ""),
         case("other-root", "RootDirectory=/opt/m/root|ExecStart=/sleep infinity", "healthy", ""),
+        case("without-a-slash", "ExecStart=m-bare infinity", "healthy", "").setup("cp /opt/m/sleep /usr/local/bin/m-bare"),
+        case("counted-anew", "Restart=always|RestartSec=10ms|ExecStart=/opt/m/sh -c 'if ! test -e /run/m-anew; then touch /run/m-anew; exit 3; fi; while :; do sleep 1; done'", "healthy", "")
+            .setup("systemctl start $U; until test $(shown NRestarts) -ge 1; do sleep 0.05; done")
+            .command("")
+            .meanwhile("held; systemctl reset-failed $U"),
         case("put-back", "Type=exec|ExecStart=/opt/m/own/put-back infinity", "healthy", "")
             .setup("own; ln /opt/m/own/put-back /opt/m/own/kept; systemctl start $U; own; mv /opt/m/own/kept /opt/m/own/put-back")
             .command(""),
@@ -211,6 +216,14 @@ fn unhealthy() -> Vec<Case> {
             .flags("--timeout 5s"),
         case("script", "ExecStart=/opt/m/wrapper", "not-provable", "is a script").command("touch /run/m-script-ran"),
         case("wrapper-shell", "ExecStart=/opt/m/sh -c 'exec /opt/m/sleep infinity'", "not-provable", "--exe"),
+        case("wrapper-env", "ExecStart=/usr/bin/env A=1 /opt/m/sleep infinity", "not-provable", "say --exe /opt/m/sleep")
+            .setup("systemctl start $U"),
+        case("main-process-unknown", "Type=forking|ExecStart=/opt/m/sh -c '/opt/m/sleep infinity & /opt/m/sleep infinity & exit 0'", "not-provable", "nothing was run")
+            .setup("systemctl start $U"),
+        case("suspended", SLEEPS, "stopped", "is suspended").flags("--timeout 5s --stable 1s").command("systemctl restart $U; kill -STOP $(shown MainPID)"),
+        case("old-process-moved-aside", "Type=exec|KillMode=process|ExecStart=/opt/m/own/old-process-moved-aside -c '/opt/m/own/old-process-moved-aside -c \"while :; do sleep 1; done\" & while :; do sleep 1; done'", "old-process", "runs what it ran before")
+            .setup("program=sh own; systemctl start $U; sleep 0.2; mv /opt/m/own/$name /opt/m/own/aside; program=sh own")
+            .flags("--timeout 5s"),
         case("wrapper-wrong", "ExecStart=/opt/m/wrapper", "wrong-binary", "not /opt/m/sh").flags("--timeout 5s --exe /opt/m/sh"),
         case("stop-times-out", "TimeoutStopSec=500ms|SendSIGKILL=no|ExecStart=/opt/m/sh -c 'trap : TERM; while :; do sleep 1; done'", "stop-timed-out", "")
             .setup("systemctl start $U; sleep 0.2")

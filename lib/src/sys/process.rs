@@ -130,6 +130,27 @@ pub fn status(host: &Host, pid: u32) -> io::Result<String> {
     fs::read_to_string(host.path(format!("/proc/{pid}/status")))
 }
 
+/// Whether process `pid` is stopped by a signal, as by `SIGSTOP`. One that has ended is not.
+#[must_use]
+pub fn is_stopped(host: &Host, pid: u32) -> bool {
+    status(host, pid).is_ok_and(|text| text.lines().any(|line| line.starts_with("State:\tT")))
+}
+
+/// When process `pid` began, in clock ticks since the boot (proc(5), `starttime`); `None` when it has ended.
+#[must_use]
+pub fn began(host: &Host, pid: u32) -> Option<u64> {
+    let stat = fs::read(host.path(format!("/proc/{pid}/stat"))).ok()?;
+    // Its own name stands in parentheses and may hold anything.
+    let (_, fields) = std::str::from_utf8(stat.rsplit(|byte| *byte == b')').next()?).ok()?.split_once(' ')?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
+/// Whether `path` is a file that somebody may execute.
+#[must_use]
+pub fn may_execute(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+}
+
 /// Whether executing `file` gives no privileges: it is on a mount with `nosuid` (mount(8)).
 pub fn is_nosuid(file: &impl AsFd) -> io::Result<bool> {
     Ok(rustix::fs::fstatvfs(file)?.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID))
@@ -257,6 +278,23 @@ mod tests {
         assert!(pidfd.ended_within(Duration::from_secs(60)));
         child.wait().unwrap();
         assert!(Pidfd::open(0).is_err());
+    }
+
+    #[test]
+    fn a_stopped_process_is_told_from_one_that_runs_and_the_older_from_the_younger() {
+        let host = Host::below(Path::new("/"));
+        let mut child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
+        let pid = child.id();
+        assert!(!is_stopped(&host, pid));
+        let raw = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(raw, Signal::STOP).unwrap();
+        rustix::process::waitpid(Some(raw), rustix::process::WaitOptions::UNTRACED).unwrap();
+        assert!(is_stopped(&host, pid));
+        assert!(began(&host, pid).unwrap() >= began(&host, std::process::id()).unwrap());
+        assert!(began(&host, std::process::id()).unwrap() > began(&host, 1).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((is_stopped(&host, pid), began(&host, pid)), (false, None));
     }
 
     #[test]

@@ -152,9 +152,20 @@ pub fn held_by(host: &Host, pid: u32, inodes: &[Inode]) -> io::Result<Vec<Inode>
         let Ok(link) = fs::read_link(entry.path()) else { continue };
         let text = link.as_os_str().to_string_lossy();
         let inode = text.strip_prefix("socket:[").and_then(|text| text.strip_suffix(']')?.parse().ok());
-        held.extend(inode.filter(|inode| inodes.contains(inode)));
+        held.extend(inode.filter(|inode| inodes.contains(inode) && !held.contains(inode)));
+        // A server may have a million others.
+        if held.len() >= inodes.len() {
+            break;
+        }
     }
     Ok(held)
+}
+
+/// The process that listens where `path`, a Unix socket as of [`connect_unix`], leads to: who called listen(2) (unix(7), `SO_PEERCRED`).
+pub fn listener(path: &str, within: Duration) -> io::Result<u32> {
+    let stream = connect_unix(path, within)?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+    Ok(peer.pid.as_raw_nonzero().get().cast_unsigned())
 }
 
 /// Some process that has one of `inodes` open: its number, what it is called, and the end of its control group's path.

@@ -10,7 +10,7 @@ use crate::sys::process::{self, FileId, Running};
 use crate::words::proof::Exe;
 use crate::words::verdict::Name;
 use crate::words::verdict::fold::Executable;
-use crate::words::verdict::state::State;
+use crate::words::verdict::state::{Active, State};
 
 /// What to do where the main process never is the file of `ExecStart=`.
 pub(super) const ADVICE: &str = "say which executable it should run: --exe PATH, or --exe any";
@@ -79,9 +79,32 @@ pub fn prove(host: &Host, state: &State, wanted: &Exe, new: bool) -> Executable 
     }
 }
 
-/// Whether a process of the unit's control group still runs the replaced file of the executable that `wanted` names.
+/// Whether something keeps the main process of `state` from running at all: a connection waits in the kernel's queue for it, and
+/// nobody answers.
 #[must_use]
-pub fn prove_none_old(host: &Host, state: &State, wanted: &Exe) -> Executable {
+pub fn prove_not_suspended(host: &Host, state: &State) -> Executable {
+    if state.frozen {
+        return Executable::NotYet(Name::Stopped, "the unit is frozen; systemctl thaw lets it run".into());
+    }
+    match state.main_pid {
+        Some(pid) if process::is_stopped(host, pid) => {
+            let text = format!("process {pid} is suspended by a signal; kill -CONT {pid} lets it run");
+            Executable::NotYet(Name::Stopped, text)
+        }
+        _ => Executable::Proven,
+    }
+}
+
+/// The file that the main process of `before` runs, to be found again where it was moved aside instead of replaced.
+#[must_use]
+pub fn of_the_run_before(host: &Host, before: &State) -> Option<FileId> {
+    Some(process::executable(host, before.main_pid?).ok()?.file)
+}
+
+/// Whether a process of the unit's control group still runs the replaced file of the executable that `wanted` names. `before` is
+/// the file that the main process ran before COMMAND.
+#[must_use]
+pub fn prove_none_old(host: &Host, state: &State, wanted: &Exe, before: Option<FileId>) -> Executable {
     let Some(path) = wanted_path(host, state, wanted) else { return Executable::Proven };
     if state.cgroup.is_empty() {
         return Executable::Proven;
@@ -96,10 +119,20 @@ pub fn prove_none_old(host: &Host, state: &State, wanted: &Exe) -> Executable {
         }
         Err(e) => return Executable::NotYet(Name::Unreadable, format!("control group {}: {e}", state.cgroup)),
     };
+    let main_began = state.main_pid.and_then(|pid| process::began(host, pid));
+    // The new run may have a use for the same file; it is younger than its main process.
+    let is_older = |pid| process::began(host, pid).is_some_and(|began| main_began.is_some_and(|main| began < main));
     for pid in pids {
         match process::executable(host, pid) {
             Ok(running) if running.deleted && names.contains(&running.path) && Some(running.file) != now => {
                 let text = format!("process {pid} of the unit still runs the replaced {}", path.display());
+                return Executable::NotYet(Name::OldProcess, text);
+            }
+            Ok(running) if Some(running.file) == before && before != now && is_older(pid) => {
+                let text = format!(
+                    "process {pid} of the unit, older than its main process, still runs what it ran before: {}",
+                    running.path.display()
+                );
                 return Executable::NotYet(Name::OldProcess, text);
             }
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return unreadable(pid),
@@ -121,14 +154,38 @@ pub fn never_provable(host: &Host, state: &State, wanted: &Exe) -> Option<(Name,
             format!("{} is a script, so no process ever runs it; {ADVICE}", path.display()),
         ));
     }
-    let pid = state.main_pid?;
+    let forks = state.kind == "forking" && state.active == Active::Active && state.sub == "running";
+    let Some(pid) = state.main_pid else {
+        let text = "systemd knows no main process of the unit (MainPID=0): PIDFile= tells it one; or say --exe any";
+        return (forks && !state.need_reload).then(|| (Name::NotProvable, text.into()));
+    };
     match process::executable(host, pid) {
+        Ok(running) if *wanted == Exe::ExecStart && executes(state, &path, &running) => {
+            let (shown, runs) = (path.display(), running.path.display());
+            Some((Name::NotProvable, format!("{shown} of ExecStart= executes {runs}; say --exe {runs}, or --exe any")))
+        }
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unreadable(pid) {
             Executable::No(name, text) => Some((name, text)),
             _ => None,
         },
         _ => None,
     }
+}
+
+/// Whether the file of `ExecStart=` at `path` is a wrapper whose further words name what runs: `env`, `ip netns exec`, `setpriv` …
+fn executes(state: &State, path: &Path, running: &Running) -> bool {
+    let is_it = |word: &String| {
+        let word = Path::new(word);
+        match word.is_absolute() {
+            true => word == running.path || FileId::of(word).is_ok_and(|file| file == running.file),
+            false => Some(word.as_os_str()) == running.path.file_name(),
+        }
+    };
+    !state.other_root
+        && !state.need_reload
+        && FileId::of(path).is_ok_and(|file| file != running.file)
+        && path.file_name() != running.path.file_name()
+        && state.exec_words.iter().any(is_it)
 }
 
 /// The path of the file that should run, `None` when any may or when systemd names none.

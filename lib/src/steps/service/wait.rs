@@ -12,7 +12,7 @@ use super::watch::{ANSWER, Watch};
 use super::{executable, observe_within};
 use crate::sys::Host;
 use crate::sys::process::{self, FileId};
-use crate::sys::say::Say;
+use crate::sys::say::{Say, printable};
 use crate::sys::systemd::{self, SystemdError};
 use crate::sys::tool::ToolError;
 use crate::words::duration::Span;
@@ -86,21 +86,22 @@ pub fn wait(
     }
     let measure = proof.measure.then(|| Measure::begin(host, proof, &before, say)).flatten();
     say.detail(format_args!("{unit}: before COMMAND: {} ({})", before.sub, before.load));
+    let old = executable::of_the_run_before(host, &before);
     begun = Instant::now();
     let done = match deed() {
         Ok(()) => Deed::Done(before),
         Err(stop) if stop.exit == Exit::Usage => return Err(WaitError::Command(stop)),
         Err(stop) => Deed::Failed(before, stop.message),
     };
-    let job = begun.elapsed();
-    say.detail(format_args!("{unit}: COMMAND took {}", shown(job)));
-    judge(host, say, proof, &unit, done, Some(job), measure)
+    let took = begun.elapsed();
+    say.detail(format_args!("{unit}: COMMAND took {}", shown(took)));
+    judge(host, say, proof, &unit, done, Some(Job { took, old, measure }))
 }
 
 /// Judges the unit as it is, from now on.
 pub fn watch(host: &Host, say: &Say, proof: &Proof) -> Result<Verdict, WaitError> {
     let unit = one_unit(&proof.unit)?;
-    judge(host, say, proof, &unit, Deed::Nothing, None, None)
+    judge(host, say, proof, &unit, Deed::Nothing, None)
 }
 
 /// The verdict on a unit that runs none of the files `brought`, though `ExecStart=` names one that is called the same: restarted,
@@ -140,16 +141,24 @@ pub fn run_command(command: &[OsString]) -> Result<(), Stop> {
     }
 }
 
+/// What COMMAND leaves to be judged with.
+struct Job {
+    took: Duration,
+    /// What the main process ran before it.
+    old: Option<FileId>,
+    measure: Option<Measure>,
+}
+
 fn judge(
     host: &Host,
     say: &Say,
     proof: &Proof,
     unit: &str,
     deed: Deed,
-    job: Option<Duration>,
-    mut measure: Option<Measure>,
+    job: Option<Job>,
 ) -> Result<Verdict, WaitError> {
     let begun = Instant::now();
+    let (job, old, mut measure) = job.map_or((None, None, None), |job| (Some(job.took), job.old, job.measure));
     let (mut answers, mut active, mut pause) = (Probes::of(proof), None, None);
     let limits = Limits { timeout: proof.timeout, stable: proof.stable };
     let mut fold = Fold::new(unit, limits, deed);
@@ -165,7 +174,7 @@ fn judge(
                     active.get_or_insert(from);
                 }
                 let ask = || answers.ask(host, &watch, &state, begun, left.max(LEAST_TRY));
-                let (executable, probed) = evidence(host, proof, &state, wants, fold.is_new_run(&state), ask);
+                let (executable, probed) = evidence(host, proof, &state, wants, (fold.is_new_run(&state), old), ask);
                 let ended = watch.ended();
                 let observation = Observation { from, to: begun.elapsed(), state, ended, executable, probed };
                 let judged = fold.observe(&observation);
@@ -213,18 +222,22 @@ fn judge(
     Ok(Verdict { probes, ..verdict(unit, (name, text), fold.seen(), times) })
 }
 
-/// What `wants` asks for: the executable first, then old processes, then the probes; each only when all before it is proven.
+/// What `wants` asks for: the executable first and that it runs, then old processes, then the probes; each only when all before
+/// it is proven. Beside: whether the run is `new`, and the `old` file of the run before.
 fn evidence(
     host: &Host,
     proof: &Proof,
     state: &State,
     wants: Wants,
-    new: bool,
+    (new, old): (bool, Option<FileId>),
     ask: impl FnOnce() -> Option<Probed>,
 ) -> (Option<Executable>, Option<Probed>) {
     let mut executable = wants.executable.then(|| executable::prove(host, state, &proof.exe, new));
-    if wants.executable && wants.probes && executable == Some(Executable::Proven) {
-        executable = Some(executable::prove_none_old(host, state, &proof.exe));
+    if executable == Some(Executable::Proven) {
+        executable = Some(executable::prove_not_suspended(host, state));
+    }
+    if wants.probes && executable == Some(Executable::Proven) {
+        executable = Some(executable::prove_none_old(host, state, &proof.exe, old));
     }
     let proven = executable.as_ref().is_none_or(|executable| *executable == Executable::Proven);
     (executable, if wants.probes && proven { ask() } else { None })
@@ -235,7 +248,8 @@ fn verdict(unit: &str, (name, text): (Name, String), seen: Option<&State>, times
         unit: unit.to_owned(),
         healthy: name == Name::Healthy,
         name,
-        text,
+        // It may quote what a service wrote, and it is kept and printed elsewhere.
+        text: printable(&text),
         pid: seen.and_then(|state| state.main_pid.or(state.last_pid)),
         invocation: seen.and_then(|state| state.invocation.clone()),
         times,

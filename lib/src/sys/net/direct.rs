@@ -2,14 +2,20 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, header};
+use ureq::config::Config;
+use ureq::http::{HeaderMap, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, DefaultConnector, LazyBuffers, NextTimeout, Transport,
+};
 use ureq::{Agent, Error, Timeout};
 
 use super::{Header, tls};
@@ -78,7 +84,7 @@ impl Direct<'_> {
             .user_agent(concat!("svc-wait/", env!("CARGO_PKG_VERSION")))
             .build();
         let agent = match self.unix {
-            None => Agent::new_with_config(config),
+            None => Agent::with_parts(config, DefaultConnector::default(), Names),
             Some(path) => {
                 let path = path.to_owned();
                 Agent::with_parts(config, Unix { path, within: self.within }, DefaultResolver::default())
@@ -100,6 +106,24 @@ impl Direct<'_> {
             response.body_mut().as_reader().take(self.body).read_to_end(&mut body).map_err(|e| told(e.into()))?;
         }
         Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), body })
+    }
+}
+
+/// The resolver's own makes a thread for each question, and panics where there is no room for one more.
+#[derive(Debug)]
+struct Names;
+
+impl Resolver for Names {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        if host.parse::<IpAddr>().is_ok() {
+            return DefaultResolver::default().resolve(uri, config, NextTimeout::default());
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        let (uri, config) = (uri.clone(), config.clone());
+        let ask = move || answer.send(DefaultResolver::default().resolve(&uri, &config, NextTimeout::default()));
+        thread::Builder::new().name("resolve".into()).spawn(ask)?;
+        answered.recv_timeout(*timeout.after).unwrap_or(Err(Error::Timeout(timeout.reason)))
     }
 }
 

@@ -265,7 +265,15 @@ impl Fold {
         {
             return Reading::NotYet(Name::NeverReady, format!("job {job} of the unit has not ended"));
         }
-        let base = *self.base.get_or_insert_with(|| base(&self.deed, state));
+        let base = self.base.get_or_insert_with(|| base(&self.deed, state));
+        if let Some(held) = &mut self.held
+            && state.invocation == held.invocation
+            && state.restarts < held.restarts
+        {
+            // The same run: `systemctl reset-failed` has the counting begin anew.
+            (held.restarts, *base) = (state.restarts, state.restarts);
+        }
+        let base = *base;
         let again = state.restarts.saturating_sub(base);
         match state.active {
             Active::Failed => self.broken(state, again),

@@ -76,7 +76,7 @@ pub enum Name {
     JobFailed,
     /// Something else restarted the unit in the hold-down.
     Restarted,
-    /// Something stopped the unit in the hold-down.
+    /// Something stopped the unit in the hold-down, or suspended it (`SIGSTOP`, `systemctl freeze`).
     Stopped,
     /// The unit is not running.
     Inactive,

@@ -63,8 +63,15 @@ pub struct State {
     pub condition_failed: bool,
     /// `AssertResult=` was no when it was last to be started.
     pub assert_failed: bool,
-    /// The file that `ExecStart=` names; the last one when there are several.
+    /// The file that `ExecStart=` names; the last one when there are several. A name without a slash stands for the first such
+    /// file in [`State::search`].
     pub exec_start: Option<PathBuf>,
+    /// The words of that command line as they are shown, parted at blanks.
+    pub exec_words: Vec<String>,
+    /// `ExecSearchPath=`, or where systemd looks without it.
+    pub search: Vec<PathBuf>,
+    /// `FreezerState=frozen`: none of its processes runs (`systemctl freeze`).
+    pub frozen: bool,
     /// `RootDirectory=` or `RootImage=` is set, so that `ExecStart=` speaks of another root.
     pub other_root: bool,
     /// `FragmentPath=`: the unit file.
@@ -98,12 +105,17 @@ pub const PROPERTIES: &[&str] = &[
     "AssertResult",
     "AssertTimestampMonotonic",
     "ExecStart",
+    "ExecSearchPath",
+    "FreezerState",
     "RootDirectory",
     "RootImage",
     "FragmentPath",
     "Job",
     "StatusText",
 ];
+
+/// Where systemd looks for a command without a slash in its name.
+const SEARCH: &str = "/usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin";
 
 impl State {
     /// The state in the properties that `systemctl show` printed. A property that is missing has its empty value: another
@@ -150,6 +162,14 @@ impl State {
             condition_failed: failed("ConditionResult", "ConditionTimestampMonotonic"),
             assert_failed: failed("AssertResult", "AssertTimestampMonotonic"),
             exec_start: exec_path(text("ExecStart")),
+            exec_words: exec_words(text("ExecStart")),
+            search: Some(text("ExecSearchPath"))
+                .filter(|dirs| !dirs.is_empty())
+                .unwrap_or(SEARCH)
+                .split(' ')
+                .map(PathBuf::from)
+                .collect(),
+            frozen: text("FreezerState").starts_with("frozen"),
             other_root: !text("RootDirectory").is_empty() || !text("RootImage").is_empty(),
             fragment: path("FragmentPath"),
             job: text("Job").parse().ok().filter(|job| *job != 0),
@@ -180,7 +200,14 @@ impl State {
 /// The file in a shown `ExecStart=`: `{ path=/usr/bin/x ; argv[]=/usr/bin/x -a ; ignore_errors=no ; … }`.
 fn exec_path(shown: &str) -> Option<PathBuf> {
     let (path, _) = shown.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
-    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    let is_name = !path.is_empty() && !path.contains('/');
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute() || is_name)
+}
+
+/// The words behind the first one of `argv[]=` in a shown `ExecStart=`; how they were quoted is not shown.
+fn exec_words(shown: &str) -> Vec<String> {
+    let line = shown.split_once(" ; argv[]=").and_then(|(_, rest)| rest.split_once(" ; ignore_errors="));
+    line.map_or_else(Vec::new, |(line, _)| line.split(' ').skip(1).map(str::to_owned).collect())
 }
 
 /// How the command in a shown `ExecStart=` ended, as [`State::main_code`] and [`State::main_status`] have it; `None` when it did not.
@@ -212,8 +239,11 @@ mod tests {
         let shown =
             "{ path=/opt/a b/x;y ; argv[]=/opt/a b/x;y --z ; ignore_errors=no ; pid=0 ; code=(null) ; status=0/0 }";
         assert_eq!(exec_path(shown), Some(PathBuf::from("/opt/a b/x;y")));
-        for bad in ["", "{ path= ; argv[]= ; }", "/usr/bin/x", "{ path=x ; argv[]=x ; }"] {
+        assert_eq!(exec_path("{ path=x ; argv[]=x -a ; ignore_errors=no ; }"), Some(PathBuf::from("x")));
+        assert_eq!(exec_words(shown), ["b/x;y", "--z"]);
+        for bad in ["", "{ path= ; argv[]= ; }", "/usr/bin/x", "{ path=x/y ; argv[]=x/y ; }"] {
             assert_eq!(exec_path(bad), None, "{bad}");
+            assert!(exec_words(bad).is_empty(), "{bad}");
         }
     }
 
@@ -241,6 +271,6 @@ mod tests {
     fn garbage_is_an_empty_state_and_no_panic() {
         let state =
             State::new(&properties("MainPID=-1\nNRestarts=x\nExecMainCode=99999999999\n=\nJob=0\nno equals sign"));
-        assert_eq!(state, State { active: Active::Other, ..State::default() });
+        assert_eq!(state, State { active: Active::Other, search: state.search.clone(), ..State::default() });
     }
 }

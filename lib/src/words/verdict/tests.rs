@@ -402,3 +402,18 @@ fn what_systemd_257_shows_has_the_same_names() {
         assert_eq!(play.name(10.1, up), Name::Healthy);
     }
 }
+
+#[test]
+fn counting_that_began_anew_is_no_restart_and_hides_none() {
+    let counted = |restarts: u64| State { restarts, ..up() };
+    let mut play = Play::after(Deed::Nothing);
+    assert_eq!(play.see(0.0, counted(5)), None);
+    // systemctl reset-failed
+    assert_eq!(play.see(3.0, counted(0)), None);
+    let again = State { invocation: Some("f".repeat(32)), main_started: 9, ..counted(1) };
+    assert_eq!(play.name(5.0, again), Name::Crashed);
+    let mut play = Play::after(Deed::Nothing);
+    assert_eq!(play.see(0.0, counted(5)), None);
+    assert_eq!(play.see(3.0, counted(0)), None);
+    assert_eq!(play.name(10.1, counted(0)), Name::Healthy);
+}

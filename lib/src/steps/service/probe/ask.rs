@@ -97,7 +97,8 @@ fn wrong_in(http: &Http, reply: &Reply) -> Option<String> {
         let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         let Ok(regex) = Regex::new(wanted) else { return Some(format!(", but '{wanted}' is no regular expression")) };
         if !values.iter().any(|value| regex.is_match(value)) {
-            let found = values.first().map_or("it is not there".to_owned(), |value| format!("it is '{value}'"));
+            let found =
+                values.first().map_or("it is not there".to_owned(), |value| format!("it is {}", beginning(value)));
             return Some(format!(", but its header {name} does not match '{wanted}': {found}"));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use super::Target;
 use crate::sys::process;
@@ -12,6 +13,9 @@ use crate::words::verdict::fold::Probed;
 
 /// What to do where something of another unit is meant to answer.
 const ADVICE: &str = "if a proxy in front of it is meant to, say --via-proxy";
+
+/// How long a Unix socket that has just answered is given to do so again.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// What a probe connects to.
 enum Place<'a> {
@@ -89,12 +93,25 @@ pub(super) fn prove(target: &Target, probe: &Probe) -> Probed {
             return Probed::Answered;
         }
     }
+    if let Place::Unix(path) = place
+        && is_accepted_by(target, group, path, &listening)
+    {
+        return Probed::Answered;
+    }
     let who = match sockets::holder(&target.host, &wanted) {
         Some((pid, name, group)) => format!("process {pid} ({name}) of {group} listens there, none of this unit"),
         None if listening.is_empty() => "no socket of this host listens there, so something else answers".to_owned(),
         None => "none of this unit's processes listens there".to_owned(),
     };
     Probed::Unproven(Name::WrongListener, format!("{probe}: it is answered, but {who}; {ADVICE}"))
+}
+
+/// Whether the one that listens at `path` is of the unit by the kernel's own word. Several have the same name in its table where
+/// the socket was bound anew, or in a container's folder, or where a file has the name of an abstract one.
+fn is_accepted_by(target: &Target, group: &str, path: &str, listening: &[Inode]) -> bool {
+    let Ok(pid) = sockets::listener(path, ANSWER) else { return false };
+    members(target, group).contains(&pid)
+        && sockets::held_by(&target.host, pid, listening).is_ok_and(|held| !held.is_empty())
 }
 
 /// Why `probe` proves nothing of the unit: systemd listens for it, and a connection waits there whether the service lives or not.

@@ -167,23 +167,28 @@ impl Round {
     fn wait(mut self, watch: &Watch) -> Option<Vec<(Probed, Instant)>> {
         let mut found: Vec<Option<(Probed, Instant)>> = vec![None; self.names.len()];
         let until = self.begun + self.within + GRACE;
+        let mut is_over = false;
         while found.iter().any(Option::is_none) {
             let left = until.saturating_duration_since(Instant::now());
             match watch.first_of(self.bell.as_fd(), left) {
                 First::Ended => return None,
-                First::Neither if left.is_zero() => break,
                 First::Neither => {}
-                First::Other => {
-                    let _ = io::Read::read(&mut self.bell, &mut [0]);
-                }
+                First::Other => is_over = !matches!(io::Read::read(&mut self.bell, &mut [0]), Ok(1..)),
             }
             for (n, probed, at) in self.answers.try_iter() {
                 if let Some(place) = found.get_mut(n) {
                     *place = Some((probed, at));
                 }
             }
+            // Nobody is left to ring: a thread ended without an answer.
+            if is_over || left.is_zero() {
+                break;
+            }
         }
-        let silent = |name: &String| Probed::Silent(format!("{name}: no answer within {}", shown(self.within)));
+        let silent = |name: &String| match is_over {
+            true => Probed::Wrong(format!("{name}: it could not be asked")),
+            false => Probed::Silent(format!("{name}: no answer within {}", shown(self.within))),
+        };
         let each = found.into_iter().zip(&self.names);
         Some(each.map(|(found, name)| found.unwrap_or_else(|| (silent(name), Instant::now()))).collect())
     }
@@ -195,6 +200,28 @@ impl Drop for Round {
         self.stop = None;
         for command in self.commands.drain(..) {
             let _ = command.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Where a host has no room for one more process or thread, one that asks can end by a panic.
+    #[test]
+    fn an_asker_that_is_gone_is_not_waited_for() {
+        let host = Host::below(Path::new("/"));
+        let round = |within| {
+            let (_, answers) = mpsc::channel();
+            let (bell, _) = io::pipe().unwrap();
+            let (begun, names) = (Instant::now(), vec!["tcp h:1".to_owned()]);
+            Round { within, begun, names, answers, bell, stop: None, commands: Vec::new() }
+        };
+        for within in [Duration::ZERO, Duration::from_secs(3600)] {
+            let found = round(within).wait(&Watch::over(&host, "x.service")).unwrap();
+            assert_eq!(found[0].0, Probed::Wrong("tcp h:1: it could not be asked".into()));
         }
     }
 }
