@@ -51,7 +51,8 @@ pub fn lines(place: &Place, new: Option<&Slot>, target: Option<&Slot>) -> Result
     let key = before.first().or(after.first()).map_or(place.key.as_str(), |e| e.key.as_str());
     // An empty Delegate= delegates.
     if key == "Delegate" && target.is_none() {
-        return Err(before.iter().map(kept).collect());
+        let nothing_listed = before.is_empty().then(|| Clash { why: Why::Kept, ..Clash::default() });
+        return Err(before.iter().map(kept).chain(nothing_listed).collect());
     }
     Ok(std::iter::once(format!("{key}=")).chain(listed(kind, after)).collect())
 }
