@@ -197,11 +197,11 @@ pub const PAGES: [Page; 8] = [
             (Exit::No, "--check: systemd finds fault with the text; what it says is on standard error."),
             (
                 Exit::Usage,
-                "The command line is wrong; so also a value that has no placeholder or no place in the built-in unit, or that does not fit where it would go.",
+                "The command line is wrong; so also a value that has no placeholder or no place in the built-in unit, or that does not fit where it would go, and a placeholder without a value.",
             ),
             (
                 Exit::CouldNot,
-                "The template, the unit or BIN gave no unit, a placeholder has no value, this host gives no namespaces to run BIN in, systemd could not be asked, or systemd-analyze is missing or does not work here; nothing was printed.",
+                "The template, the unit or BIN gave no unit, this host gives no namespaces to run BIN in, systemd could not be asked, or systemd-analyze is missing or does not work here; nothing was printed.",
             ),
         ],
         passes_on: None,
@@ -228,8 +228,14 @@ pub const PAGES: [Page; 8] = [
         verdicts: &[],
         json: answers::UNIT_DIFF,
         exits: &[
-            (Exit::Done, "The units mean the same; with --refuse-loss: nothing is lost."),
-            (Exit::No, "They differ; with --refuse-loss: something is lost. The differences are on standard output."),
+            (
+                Exit::Done,
+                "The units mean the same; with --refuse-loss: nothing is lost; with --drop-in: all is carried, by the drop-in on standard output.",
+            ),
+            (
+                Exit::No,
+                "They differ; with --refuse-loss: something is lost. The differences are on standard output. With --drop-in: there are conflicts, and they are on standard error.",
+            ),
             USAGE,
             (
                 Exit::CouldNot,

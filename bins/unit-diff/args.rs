@@ -36,12 +36,13 @@ Examples:
 /// would be without its file capabilities.
 ///
 /// A unit is a unit's name such as runed.service: the fragment that systemd has loaded, with its drop-ins; or a file: a path
-/// with '/', or another name that exists; or '-' for standard input.
+/// with '/', or a file here whose name is not like a unit's; or '-' for standard input. So a file here that is called
+/// runed.service is ./runed.service.
 ///
 /// With --drop-in it prints a drop-in that is to stand first, as UNIT.d/00-upswap.conf: NEW with it is what OLD is, but for
 /// what NEW changes of BASE. The other drop-ins of OLD stay where they are and are not repeated; an older 00-upswap.conf is
 /// taken over. What OLD and NEW changed differently, and what no drop-in can say, is a conflict: each is listed, and nothing
-/// is printed.
+/// is printed. Nothing is printed either when there is nothing to carry.
 #[derive(Debug, Parser)]
 #[command(
     name = "unit-diff",

@@ -94,7 +94,8 @@ pub struct Args {
     /// The group of that [default: the user's]
     #[arg(long, value_name = "GROUP", help_heading = "Built-in units")]
     pub group: Option<String>,
-    /// The capabilities that the service needs, as capabilities(7) has them, such as CAP_NET_BIND_SERVICE for a port below 1024
+    /// The capabilities that the service needs, as capabilities(7) has them, such as CAP_NET_BIND_SERVICE for a port below
+    /// 1024; several with commas between them
     #[arg(long, value_name = "CAP", value_delimiter = ',', help_heading = "Built-in units")]
     pub ambient: Vec<String>,
     /// When the service counts as started: exec, once it is executed; notify, when it says so by sd_notify(3); oneshot, when it has

@@ -249,7 +249,11 @@ fn usage(tool: &'static str, error: &clap::Error) -> ExitCode {
     if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
         // A choice of several is better told by the help.
         let missing = match error.get(ContextKind::InvalidArg) {
-            Some(ContextValue::Strings(names)) if !names.iter().any(|name| name.contains('|')) => names.join(" and "),
+            Some(ContextValue::Strings(names))
+                if !names.iter().any(|name| name.starts_with('<') && name.contains('|')) =>
+            {
+                names.join(" and ")
+            }
             _ => "what to work on".to_owned(),
         };
         Say::quiet(tool).error(format_args!("{missing} is missing; see {tool} --help"));

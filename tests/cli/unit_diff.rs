@@ -188,6 +188,11 @@ fn a_unit_that_is_not_there_masked_or_without_a_file_is_said() {
     let root = tempfile::tempdir().unwrap();
     let ran = unit_diff().env("UPSWAP_ROOT", root.path()).args(["runed", "/dev/null"]).assert().code(3);
     assert!(stderr(&ran).contains("systemctl: not found"), "{}", stderr(&ran));
+    let (root, here) = (host("LoadState=not-found"), tempfile::tempdir().unwrap());
+    fs::write(here.path().join("runed.service"), "[Service]\n").unwrap();
+    let mut tool = unit_diff();
+    tool.current_dir(here.path()).env("UPSWAP_ROOT", root.path()).args(["runed.service", "/dev/null"]);
+    insta::assert_snapshot!(stderr(&tool.assert().code(3)), @"unit-diff: runed.service: systemd knows no such unit; the file of this name here is ./runed.service");
 }
 
 #[test]

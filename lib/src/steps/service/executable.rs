@@ -39,6 +39,10 @@ pub fn prove(host: &Host, state: &State, wanted: &Exe, new: bool) -> Executable 
     };
     let file = match FileId::of(&path) {
         Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let text = format!("process {pid} should run {}, and there is no such file", path.display());
+            return Executable::NotYet(Name::NotProvable, text);
+        }
         Err(e) => return Executable::NotYet(Name::NotProvable, format!("what process {pid} should run: {e}")),
     };
     if running.file == file {

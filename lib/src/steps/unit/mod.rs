@@ -106,6 +106,9 @@ pub enum UnitError {
     /// systemd knows no such unit.
     #[error("{0}: no file of this name here, and systemd knows no such unit")]
     NotFound(String),
+    /// systemd knows no such unit, and a file of the name lies in the current folder.
+    #[error("{0}: systemd knows no such unit; the file of this name here is ./{0}")]
+    OnlyAFile(String),
     /// The unit is masked, so there is nothing to read.
     #[error("{0}: is masked; systemctl unmask {0} brings it back")]
     Masked(String),
@@ -174,7 +177,10 @@ pub fn load(host: &Host, operand: &Operand, say: &Say) -> Result<Unit, UnitError
     } else if operand.0.as_encoded_bytes().contains(&b'/') || (path.exists() && !is_spelled_like_a_unit(&operand.0)) {
         Unit { name: path.display().to_string(), files: vec![read(path, path.to_owned())?], loaded: None }
     } else {
-        asked(host, &operand.0)?
+        asked(host, &operand.0).map_err(|e| match e {
+            UnitError::NotFound(name) if path.exists() => UnitError::OnlyAFile(name),
+            e => e,
+        })?
     };
     remark(&unit, say);
     Ok(unit)
