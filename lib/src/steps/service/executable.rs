@@ -180,10 +180,10 @@ pub fn never_provable(host: &Host, state: &State, wanted: &Exe) -> Option<(Name,
 fn executes(state: &State, path: &Path, running: &Running) -> bool {
     let is_it = |word: &String| {
         let word = Path::new(word);
-        match word.is_absolute() {
-            true => word == running.path || FileId::of(word).is_ok_and(|file| file == running.file),
-            false => Some(word.as_os_str()) == running.path.file_name(),
+        if word.is_relative() {
+            return Some(word.as_os_str()) == running.path.file_name();
         }
+        word == running.path || FileId::of(word).is_ok_and(|file| file == running.file)
     };
     !state.other_root
         && !state.need_reload

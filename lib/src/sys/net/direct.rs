@@ -121,7 +121,10 @@ impl Resolver for Names {
         }
         let (answer, answered) = mpsc::sync_channel(1);
         let (uri, config) = (uri.clone(), config.clone());
-        let ask = move || answer.send(DefaultResolver::default().resolve(&uri, &config, NextTimeout::default()));
+        let ask = move || {
+            // Nobody waits any more when it can't be sent.
+            let _ = answer.send(DefaultResolver::default().resolve(&uri, &config, NextTimeout::default()));
+        };
         thread::Builder::new().name("resolve".into()).spawn(ask)?;
         answered.recv_timeout(*timeout.after).unwrap_or(Err(Error::Timeout(timeout.reason)))
     }

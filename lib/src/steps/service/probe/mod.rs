@@ -185,9 +185,11 @@ impl Round {
                 break;
             }
         }
-        let silent = |name: &String| match is_over {
-            true => Probed::Wrong(format!("{name}: it could not be asked")),
-            false => Probed::Silent(format!("{name}: no answer within {}", shown(self.within))),
+        let silent = |name: &String| {
+            if is_over {
+                return Probed::Wrong(format!("{name}: it could not be asked"));
+            }
+            Probed::Silent(format!("{name}: no answer within {}", shown(self.within)))
         };
         let each = found.into_iter().zip(&self.names);
         Some(each.map(|(found, name)| found.unwrap_or_else(|| (silent(name), Instant::now()))).collect())
