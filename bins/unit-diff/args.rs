@@ -53,7 +53,7 @@ Examples:
 )]
 pub struct Args {
     /// Answer 1 only when something is lost
-    #[arg(long)]
+    #[arg(long, conflicts_with = "drop_in")]
     pub refuse_loss: bool,
     /// The unit as it is: a file, '-', or a unit's name
     #[arg(value_name = "OLD")]

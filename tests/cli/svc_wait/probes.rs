@@ -213,6 +213,10 @@ fn who_answers_for_the_unit_is_not_the_unit() {
     is(&ask(&host, &["--http", &url], false), "wrong-listener", &who);
     is(&ask(&host, &["--tcp", &address], false), "wrong-listener", "none of this unit; if a proxy in front");
     is(&ask(&host, &["--version-from", &url, "--expect-version", "1.0.0"], false), "wrong-listener", &who);
+    // A wrong answer of a stranger is a stranger's first of all; where nobody listens there is none.
+    let stranger = Server::start(|_, _| Reply::new(404, "not here"));
+    is(&ask(&host, &["--http", &stranger.url()], false), "wrong-listener", &who);
+    is(&ask(&host, &["--tcp", "127.0.0.1:1"], false), "probe-failed", "refused");
     is(&ask(&host, &["--http", &url, "--via-proxy"], true), "healthy", "");
     is(&ask(&host, &["--http", &url, "--exec", "true", "--advisory", &url], true), "healthy", "; advisory: http ");
     // The canary: the same server is the unit's own where this process is in its control group.

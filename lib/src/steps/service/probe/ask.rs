@@ -13,6 +13,7 @@ use crate::sys::process::{self, Ended};
 use crate::sys::sockets;
 use crate::words::printed;
 use crate::words::proof::{Http, Probe};
+use crate::words::verdict::Name;
 use crate::words::verdict::fold::Probed;
 use crate::words::verdict::shown;
 
@@ -25,7 +26,12 @@ pub(super) fn one(target: &Target, probe: &Probe, within: Duration, stop: Borrow
         return unproven;
     }
     match answer(target, probe, within, stop) {
-        Probed::Answered => listener::prove(target, probe),
+        Probed::Answered => listener::prove(target, probe, true),
+        // A stranger's answer is wrong in more than what it says.
+        Probed::Wrong(text) => match listener::prove(target, probe, false) {
+            stranger @ Probed::Unproven(Name::WrongListener, _) => stranger,
+            _ => Probed::Wrong(text),
+        },
         other => other,
     }
 }

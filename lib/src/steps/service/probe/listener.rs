@@ -67,14 +67,16 @@ fn process_of_its_network(target: &Target, probe: &Probe) -> Option<u32> {
     some_process(target).filter(|_| depends)
 }
 
-/// Whether the one that answered `probe` belongs to the unit; called where [`enter_network`] leads to.
-pub(super) fn prove(target: &Target, probe: &Probe) -> Probed {
+/// Whether the one that answered `probe`, `rightly` or not, belongs to the unit; called where [`enter_network`] leads to.
+pub(super) fn prove(target: &Target, probe: &Probe, rightly: bool) -> Probed {
     let (Some(group), Some(place)) = (&target.group, place(probe)) else { return Probed::Answered };
     let unreadable = |what: String, e: io::Error| {
         let advice = "run as root, or say --via-proxy to prove nothing about who listens";
         Probed::Unproven(Name::Unreadable, format!("{probe}: {what}: {e}; {advice}"))
     };
     let listening = match listening(target, &place) {
+        // What is refused has no listener.
+        Ok(Some(listening)) if listening.is_empty() && !rightly => return Probed::Answered,
         Ok(Some(listening)) => listening,
         // Another host's.
         Ok(None) => return Probed::Answered,
