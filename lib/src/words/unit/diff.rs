@@ -57,19 +57,11 @@ pub fn compare<'a>(old: &Reading<'a>, new: &Reading<'a>) -> Vec<Change<'a>> {
     let names: BTreeSet<&Name> = old.settings().keys().chain(new.settings().keys()).collect();
     let mut ranked: Vec<_> = names.into_iter().map(|name| (rank(name, old, new), name)).collect();
     ranked.sort();
-    let (mut changes, mut parts) = (Vec::new(), Vec::new());
+    let mut changes = Vec::new();
     for (_, name) in ranked {
-        setting(name.1, old.settings().get(name), new.settings().get(name), &mut parts);
         let from = changes.len();
-        changes.extend(parts.drain(..).map(|Difference { class, part, old, new }| Change {
-            class,
-            effect: None,
-            section: name.0,
-            key: name.1,
-            part,
-            old,
-            new,
-        }));
+        let mut told = Told { name: *name, changes: &mut changes };
+        setting(name.1, old.settings().get(name), new.settings().get(name), &mut told);
         sandbox::judge(old, new, changes.get_mut(from..).unwrap_or_default());
     }
     changes
@@ -136,6 +128,28 @@ struct Difference<'a> {
     new: Option<Cow<'a, str>>,
 }
 
+/// Where the differences of one key go.
+struct Told<'c, 'a> {
+    name: Name<'a>,
+    changes: &'c mut Vec<Change<'a>>,
+}
+
+impl<'a> Told<'_, 'a> {
+    fn push(&mut self, difference: Difference<'a>) {
+        let Difference { class, part, old, new } = difference;
+        let (section, key) = self.name;
+        self.changes.push(Change { class, effect: None, section, key, part, old, new });
+    }
+
+    fn extend(&mut self, differences: impl IntoIterator<Item = Difference<'a>>) {
+        differences.into_iter().for_each(|difference| self.push(difference));
+    }
+
+    fn len(&self) -> usize {
+        self.changes.len()
+    }
+}
+
 impl<'a> Difference<'a> {
     fn adds(new: impl Into<Cow<'a, str>>) -> Self {
         Self { class: Class::Adds, part: None, old: None, new: Some(new.into()) }
@@ -155,33 +169,32 @@ impl<'a> Difference<'a> {
     }
 }
 
-fn setting<'a>(key: &str, old: Option<&Setting<'a>>, new: Option<&Setting<'a>>, out: &mut Vec<Difference<'a>>) {
-    let values = |s: Option<&Setting<'a>>| s.map(|s| s.values.clone()).unwrap_or_default();
-    let (before, after) = (values(old), values(new));
+fn setting<'a>(key: &str, old: Option<&Setting<'a>>, new: Option<&Setting<'a>>, out: &mut Told<'_, 'a>) {
+    let [before, after] = [old, new].map(|s| s.map(|s| s.values.as_slice()).unwrap_or_default());
     if old.is_some() && new.is_some() && before == after {
         return;
     }
     match keys::kind(key) {
         Kind::Text | Kind::Switch | Kind::Span => single(key, before.last().copied(), after.last().copied(), out),
-        Kind::Words | Kind::Dependencies => set(key, &words(key, &before), &words(key, &after), out),
-        Kind::OrderedWords => sequence(key, &words(key, &before), &words(key, &after), out),
-        Kind::Entries => set(key, &whole(key, &before), &whole(key, &after), out),
+        Kind::Words | Kind::Dependencies => set(key, &words(key, before), &words(key, after), out),
+        Kind::OrderedWords => sequence(key, &words(key, before), &words(key, after), out),
+        Kind::Entries => set(key, &whole(key, before), &whole(key, after), out),
         // The empty value is no absent one (Delegate=).
         Kind::Sequence if [old, new].iter().any(|s| s.is_some_and(|s| s.values.is_empty())) => {
             emptied(old, new, out);
         }
-        Kind::Sequence => sequence(key, &whole(key, &before), &whole(key, &after), out),
-        Kind::Capabilities if old.is_some() && new.is_some() => filter(key, &before, &after, out),
+        Kind::Sequence => sequence(key, &whole(key, before), &whole(key, after), out),
+        Kind::Capabilities if old.is_some() && new.is_some() => filter(key, before, after, out),
         // Without the key every capability is in the set; with the key the words are all there is.
         Kind::Capabilities => emptied(old, new, out),
-        Kind::Filter => filter(key, &before, &after, out),
-        Kind::Variables => variables(&before, &after, out),
-        Kind::Commands => commands::commands(&before, &after, out),
+        Kind::Filter => filter(key, before, after, out),
+        Kind::Variables => variables(before, after, out),
+        Kind::Commands => commands::commands(before, after, out),
     }
 }
 
 /// Lists told as a whole, of which an empty one means something.
-fn emptied<'a>(old: Option<&Setting<'a>>, new: Option<&Setting<'a>>, out: &mut Vec<Difference<'a>>) {
+fn emptied<'a>(old: Option<&Setting<'a>>, new: Option<&Setting<'a>>, out: &mut Told<'_, 'a>) {
     let listed = |setting: &Setting| match setting.values.as_slice() {
         [] => "\"\"".to_owned(),
         values => values.join(" "),
@@ -223,7 +236,7 @@ fn simplified<'a>(key: &str, mut elements: Vec<Cow<'a, str>>) -> Vec<Cow<'a, str
     elements
 }
 
-fn single<'a>(key: &str, old: Option<&'a str>, new: Option<&'a str>, out: &mut Vec<Difference<'a>>) {
+fn single<'a>(key: &str, old: Option<&'a str>, new: Option<&'a str>, out: &mut Told<'_, 'a>) {
     out.extend(match (old, new) {
         (Some(old), Some(new)) if keys::meaning(key, old) != keys::meaning(key, new) => {
             Some(Difference::changes(old, new))
@@ -235,22 +248,22 @@ fn single<'a>(key: &str, old: Option<&'a str>, new: Option<&'a str>, out: &mut V
     });
 }
 
-fn set<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut Vec<Difference<'a>>) {
-    let alone = |list: &[Cow<'a, str>], other: &[Cow<'a, str>]| -> Vec<Cow<'a, str>> {
+fn set<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut Told<'_, 'a>) {
+    fn alone<'l, 'a>(list: &'l [Cow<'a, str>], other: &[Cow<'a, str>]) -> Vec<&'l Cow<'a, str>> {
         let other: BTreeSet<&str> = other.iter().map(Cow::as_ref).collect();
         let mut told: BTreeSet<&str> = BTreeSet::new();
         let mut alone = Vec::new();
         for element in list.iter().filter(|element| !other.contains(element.as_ref())) {
             if told.insert(element) {
-                alone.push(element.clone());
+                alone.push(element);
             }
         }
         alone
-    };
+    }
     elements(key, &alone(old, new), &alone(new, old), out);
 }
 
-fn sequence<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut Vec<Difference<'a>>) {
+fn sequence<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut Told<'_, 'a>) {
     if let ([old], [new]) = (old, new) {
         if old != new {
             out.push(Difference::changes(old.clone(), new.clone()));
@@ -259,8 +272,7 @@ fn sequence<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut
     }
     let (kept_old, lost) = against(old, new);
     let (kept_new, added) = against(new, old);
-    let owned = |list: &[&Cow<'a, str>]| list.iter().map(|e| (*e).clone()).collect::<Vec<_>>();
-    let paired = elements(key, &owned(&lost), &owned(&added), out);
+    let paired = elements(key, &lost, &added, out);
     // What differs a little has its place among the others too.
     let places = |list: &[Cow<'a, str>], alone: &[&Cow<'a, str>]| -> Vec<String> {
         let without: BTreeSet<*const Cow<'a, str>> =
@@ -283,21 +295,21 @@ fn sequence<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut
 /// Elements that one side alone has: where one of each is about the same thing, it is one that differs. The names of those.
 fn elements<'a>(
     key: &str,
-    lost: &[Cow<'a, str>],
-    added: &[Cow<'a, str>],
-    out: &mut Vec<Difference<'a>>,
+    lost: &[&Cow<'a, str>],
+    added: &[&Cow<'a, str>],
+    out: &mut Told<'_, 'a>,
 ) -> BTreeSet<String> {
     let mut paired = BTreeSet::new();
     if lost.is_empty() || added.is_empty() {
-        out.extend(lost.iter().cloned().map(Difference::loses));
-        out.extend(added.iter().cloned().map(Difference::adds));
+        out.extend(lost.iter().map(|element| Difference::loses((*element).clone())));
+        out.extend(added.iter().map(|element| Difference::adds((*element).clone())));
         return paired;
     }
-    let named = |list: &[Cow<'a, str>]| {
+    let named = |list: &[&Cow<'a, str>]| {
         let mut named: BTreeMap<String, Option<Cow<'a, str>>> = BTreeMap::new();
         for element in list {
             let name = element::name(key, element).to_owned();
-            named.entry(name).and_modify(|only| *only = None).or_insert_with(|| Some(element.clone()));
+            named.entry(name).and_modify(|only| *only = None).or_insert_with(|| Some((*element).clone()));
         }
         named
     };
@@ -308,13 +320,13 @@ fn elements<'a>(
         out.push(match only(&news, name).filter(|_| only(&olds, name).is_some()) {
             Some(new) => {
                 paired.insert(name.to_owned());
-                Difference::changes(element.clone(), new)
+                Difference::changes((*element).clone(), new)
             }
-            None => Difference::loses(element.clone()),
+            None => Difference::loses((*element).clone()),
         });
     }
     let alone = added.iter().filter(|element| !paired.contains(element::name(key, element)));
-    out.extend(alone.cloned().map(Difference::adds));
+    out.extend(alone.map(|element| Difference::adds((*element).clone())));
     paired
 }
 
@@ -334,7 +346,7 @@ fn against<'a, T: Ord>(list: &'a [T], other: &[T]) -> (Vec<&'a T>, Vec<&'a T>) {
 }
 
 /// Lists in which `~` takes words back are what their order makes of them; without it they are sets.
-fn filter<'a>(key: &str, old: &[&'a str], new: &[&'a str], out: &mut Vec<Difference<'a>>) {
+fn filter<'a>(key: &str, old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
     // Capabilities in any case, and a boolean in any spelling (RestrictNamespaces=), are one word.
     let one = |value: &&'a str| -> Cow<'a, str> {
         match keys::switch(value) {
@@ -357,7 +369,7 @@ fn filter<'a>(key: &str, old: &[&'a str], new: &[&'a str], out: &mut Vec<Differe
     set(key, &words(&old), &words(&new), out);
 }
 
-fn variables<'a>(old: &[&'a str], new: &[&'a str], out: &mut Vec<Difference<'a>>) {
+fn variables<'a>(old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
     let (old, new) = (words("", old), words("", new));
     /// The variables in the order of their first, each with its last value.
     fn read<'w>(words: &'w [Cow<str>]) -> (Vec<&'w str>, BTreeMap<&'w str, &'w str>) {

@@ -65,17 +65,17 @@ pub struct Assignment<'a> {
 /// Where a line ends in the file, and what it is. A file of many short lines must not take many times its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    end: usize,
+    end: u32,
     part: Part,
 }
 
 /// Where the key and the value of an assignment begin in the file's `text`; the value ends where the next key begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Assigned {
-    section: usize,
-    key: usize,
-    value: usize,
-    line: usize,
+    section: u32,
+    key: u32,
+    value: u32,
+    line: u32,
 }
 
 /// Something that systemd ignores with a warning.
@@ -144,8 +144,9 @@ impl File {
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
         let mut start = 0;
         self.lines.iter().map(move |Place { end, part }| {
-            let bytes = self.bytes.get(start..*end).unwrap_or_default();
-            start = *end;
+            let end = long(*end);
+            let bytes = self.bytes.get(start..end).unwrap_or_default();
+            start = end;
             Line { bytes, part: *part }
         })
     }
@@ -160,12 +161,12 @@ impl File {
     #[must_use]
     pub fn assignments(&self) -> impl ExactSizeIterator<Item = Assignment<'_>> {
         self.assignments.iter().enumerate().map(|(index, Assigned { section, key, value, line })| {
-            let end = self.assignments.get(index + 1).map_or(self.text.len(), |next| next.key);
+            let end = self.assignments.get(index + 1).map_or(self.text.len(), |next| long(next.key));
             Assignment {
-                section: self.sections.get(*section).map(String::as_str).unwrap_or_default(),
-                key: self.text.get(*key..*value).unwrap_or_default(),
-                value: self.text.get(*value..end).unwrap_or_default(),
-                line: *line,
+                section: self.sections.get(long(*section)).map(String::as_str).unwrap_or_default(),
+                key: self.text.get(long(*key)..long(*value)).unwrap_or_default(),
+                value: self.text.get(long(*value)..end).unwrap_or_default(),
+                line: long(*line),
             }
         })
     }
@@ -175,6 +176,15 @@ impl File {
     pub fn complaints(&self) -> &[Complaint] {
         &self.complaints
     }
+}
+
+/// A place in a file, as it is kept: what is longer than four gigabytes is no unit ([`super::LIMIT`]).
+fn short(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+fn long(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }
 
 /// A line end of systemd is any run of `\n`, `\r` and NUL in which none repeats and nothing follows a NUL.
@@ -211,7 +221,7 @@ impl Reader {
         let index = self.lines.len();
         let first = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
         let part = if matches!(first, Some(b'#' | b';')) { Part::Comment } else { Part::Blank };
-        self.lines.push(Place { end, part });
+        self.lines.push(Place { end: short(end), part });
         if part == Part::Comment {
             return Ok(());
         }
@@ -270,9 +280,15 @@ impl Reader {
         if key.is_empty() {
             return ignored("has no key before '='");
         }
-        let begins = self.text.len();
+        let begins = short(self.text.len());
         self.text.push_str(key);
-        self.assignments.push(Assigned { section, key: begins, value: self.text.len(), line });
+        let value_begins = short(self.text.len());
+        self.assignments.push(Assigned {
+            section: short(section),
+            key: begins,
+            value: value_begins,
+            line: short(line),
+        });
         self.text.push_str(value.trim_matches(BLANKS));
         Ok(Part::Assignment)
     }

@@ -5,7 +5,8 @@
 //! no effect here. What another setting implies counts: with `DynamicUser=yes` a lost `NoNewPrivileges=` weakens nothing.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use serde::Serialize;
 
@@ -180,8 +181,12 @@ pub fn judge(old: &Reading, new: &Reading, changes: &mut [Change]) {
     }
 }
 
+static MEANINGS: LazyLock<HashMap<&'static str, Meaning>> = LazyLock::new(|| {
+    TABLE.iter().flat_map(|(meaning, keys)| keys.split_whitespace().map(|key| (key, *meaning))).collect()
+});
+
 fn meaning(key: &str) -> Option<Meaning> {
-    TABLE.iter().find(|(_, keys)| keys.split_whitespace().any(|k| k == key)).map(|(meaning, _)| *meaning)
+    MEANINGS.get(key).copied()
 }
 
 /// The sections whose settings are about processes and control groups.

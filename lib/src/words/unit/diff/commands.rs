@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Difference, against, by, sequence, whole};
+use super::{Difference, Told, against, by, sequence, whole};
 use crate::words::unit::exec::{self, Command};
 use crate::words::unit::flags::{self, Flag};
 
-pub(super) fn commands<'a>(old: &[&'a str], new: &[&'a str], out: &mut Vec<Difference<'a>>) {
+pub(super) fn commands<'a>(old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
     let read = |values: &[&str]| values.iter().map(|v| exec::commands(v)).collect::<Result<Vec<_>, _>>();
     let (Ok(before), Ok(after)) = (read(old), read(new)) else {
         return sequence("", &whole("", old), &whole("", new), out);
@@ -53,7 +53,7 @@ pub(super) fn commands<'a>(old: &[&'a str], new: &[&'a str], out: &mut Vec<Diffe
 }
 
 /// What differs between two command lines, by prefix, program and flag. `of` names the command when there are several.
-fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Vec<Difference<'_>>) {
+fn command(old: &Command, new: &Command, of: Option<&str>, out: &mut Told<'_, '_>) {
     let name =
         |part: &str| of.map_or_else(|| part.to_owned(), |program| format!("{program} {part}").trim_end().to_owned());
     let told = out.len();
