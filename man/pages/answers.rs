@@ -57,7 +57,10 @@ pub const VERDICTS: [(Name, &str); 30] = [
     (Name::ConditionFailed, "A condition or an assertion of the unit does not hold, so nothing was started."),
     (Name::JobFailed, "COMMAND failed, and the unit shows no other reason."),
     (Name::Restarted, "Something else restarted the unit in the hold-down."),
-    (Name::Stopped, "Something ended the main process by a signal, and the unit is down without a failure; or it is suspended: stopped by a signal, or frozen."),
+    (
+        Name::Stopped,
+        "Something ended the main process by a signal, and the unit is down without a failure; or it is suspended: stopped by a signal, or frozen.",
+    ),
     (Name::Inactive, "The unit is not running."),
 ];
 
