@@ -88,8 +88,8 @@ impl fmt::Display for Change<'_> {
         write!(f, "{:<8} [{section}] {key}=", self.word())?;
         let value = match (old, new) {
             (Some(old), Some(new)) => {
-                let shown = |text| if text == "" { "\"\"".into() } else { text };
-                format!("{} -> {}", shown(old.clone()), shown(new.clone())).into()
+                let shown = |text: &'_ str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
+                format!("{} -> {}", shown(old), shown(new)).into()
             }
             (old, new) => old.as_ref().or(new.as_ref()).cloned().unwrap_or_default(),
         };
@@ -283,7 +283,7 @@ fn sequence<'a>(key: &str, old: &[Cow<'a, str>], new: &[Cow<'a, str>], out: &mut
     if kept_old != kept_new || (!paired.is_empty() && places(old, &lost) != places(new, &added)) {
         let joined = |list: &[Cow<'a, str>], kept: &[&Cow<'a, str>]| {
             if paired.is_empty() {
-                kept.iter().map(|e| e.as_ref()).collect::<Vec<_>>().join("; ")
+                kept.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("; ")
             } else {
                 list.join("; ")
             }
@@ -371,18 +371,7 @@ fn filter<'a>(key: &str, old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a
 
 fn variables<'a>(old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
     let (old, new) = (words("", old), words("", new));
-    /// The variables in the order of their first, each with its last value.
-    fn read<'w>(words: &'w [Cow<str>]) -> (Vec<&'w str>, BTreeMap<&'w str, &'w str>) {
-        let (mut order, mut last) = (Vec::new(), BTreeMap::new());
-        // systemd ignores a word without '='.
-        for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
-            if last.insert(name, value).is_none() {
-                order.push(name);
-            }
-        }
-        (order, last)
-    }
-    let ((old_names, before), (new_names, after)) = (read(&old), read(&new));
+    let ((old_names, before), (new_names, after)) = (last_of_each(&old), last_of_each(&new));
     for name in old_names {
         match (before.get(name), after.get(name)) {
             (Some(old), Some(new)) if old != new => {
@@ -396,6 +385,18 @@ fn variables<'a>(old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
         let new = after.get(name).copied().unwrap_or_default();
         out.push(Difference::adds(new.to_owned()).of(name.to_owned()));
     }
+}
+
+/// The variables in the order of their first, each with its last value.
+fn last_of_each<'w>(words: &'w [Cow<str>]) -> (Vec<&'w str>, BTreeMap<&'w str, &'w str>) {
+    let (mut order, mut last) = (Vec::new(), BTreeMap::new());
+    // systemd ignores a word without '='.
+    for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
+        if last.insert(name, value).is_none() {
+            order.push(name);
+        }
+    }
+    (order, last)
 }
 
 /// `elements` by a name, in their order.
