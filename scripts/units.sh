@@ -74,10 +74,10 @@ locate_unit() {
 # drop_in_fits UNIT: whether systemd would read the drop-in where it is to be: not in a folder that is none or is elsewhere, and
 # not beside another one of its name, of which systemd reads one alone.
 drop_in_fits() {
-    [ ! -L "$path.d" ] && { [ -d "$path.d" ] || [ ! -e "$path.d" ]; } || {
+    if [ -L "$path.d" ] || { [ -e "$path.d" ] && [ ! -d "$path.d" ]; }; then
         die_unless_planned "$1: $path.d is not a folder, so your edits can't be carried there; make it one"
         return 0
-    }
+    fi
     for other in $(systemctl show --property=DropInPaths --value "$1"); do
         case $other in
         "$path.d/$drop_in") ;;
@@ -99,7 +99,7 @@ is_taken() {
         case " $now " in
         *" $changed "*) ;;
         # What another file is made of.
-        *) [ "$changed" = "$path" ] && [ -e "$dir/apart" ] || die 1 "$1: systemd does not read $changed; it reads: $now" ;;
+        *) { [ "$changed" = "$path" ] && [ -e "$dir/apart" ]; } || die 1 "$1: systemd does not read $changed; it reads: $now" ;;
         esac
     done <"$dir/changed"
 }
