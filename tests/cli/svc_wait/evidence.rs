@@ -188,3 +188,74 @@ fn a_verdict_has_no_control_characters() {
     assert!(text.contains(r"bad \u{1b}[2J\u{9b} thing"), "{text}");
     assert!(!text.chars().any(char::is_control), "{text}");
 }
+
+/// A program that listens where others do too (`SO_REUSEPORT`), and its port.
+fn listener(port: u16) -> (Child, u16) {
+    let script = "socket S,AF_INET,SOCK_STREAM,0; setsockopt S,SOL_SOCKET,15,1 or die; \
+        bind S,pack_sockaddr_in($ARGV[0],INADDR_LOOPBACK) or die; listen S,64; $|=1; \
+        printf qq(%05d), (sockaddr_in(getsockname S))[0]; sleep 600";
+    let mut child = Command::new("perl")
+        .args(["-MSocket", "-e", script, &port.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 5];
+    child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    (child, std::str::from_utf8(&said).unwrap().parse().unwrap())
+}
+
+#[test]
+fn all_that_share_a_port_must_be_of_the_unit() {
+    let mut host = Host::new();
+    host.install();
+    let (first, port) = listener(0);
+    let (mut second, _) = listener(port);
+    host.processes.push(first);
+    let pid = host.start("600");
+    host.up(1, pid);
+    let probe = format!("127.0.0.1:{port}");
+    let answer = host.judged("1s", &["--tcp", &probe]);
+    let told =
+        format!("runed.service: wrong-listener: tcp {probe}: it is answered, but process {} (perl)", second.id());
+    assert!(answer.stderr.contains(&told), "{answer:?}");
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let (second, _) = listener(port);
+    host.processes.push(second);
+    host.start("600");
+    let answer = host.judged("60s", &["--tcp", &probe]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_not_followed() {
+    let host = {
+        let mut host = Host::new();
+        host.install();
+        let pid = host.start("600");
+        host.up(1, pid);
+        host
+    };
+    let server = crate::http::Server::start(|seen, _| match seen.path.as_str() {
+        "/" => crate::http::Reply::new(302, "").header("Location", "/login"),
+        _ => crate::http::Reply::new(200, "ok"),
+    });
+    let url = format!("{}/", server.url());
+    let answer = host.judged("1s", &["--http", &url]);
+    assert!(answer.stderr.contains("status 302, not 200 to 299"), "{answer:?}");
+    assert_eq!(host.judged("60s", &["--http", &url, "--status", "302"]).code, 0);
+}
+
+#[test]
+fn the_manager_of_the_user_is_asked_for_the_user_s_unit() {
+    let mut host = Host::new();
+    host.install();
+    let pid = host.start("600");
+    host.up(1, pid);
+    let inner = SYSTEMCTL.replace("@ROOT@", host.root.path().to_str().unwrap());
+    let (first, rest) = inner.split_once('\n').unwrap();
+    host.tool("systemctl", &format!("{first}\n[ \"$1\" = --user ] || {{ echo 'no --user' >&2; exit 1; }}\n{rest}"));
+    assert_eq!(host.run(&with(&["--user"])).code, 0);
+    let answer = host.run(&["runed", "--timeout", "300ms", "--stable", "0"]);
+    assert!(answer.code != 0 && answer.stderr.contains("no --user"), "{answer:?}");
+}

@@ -417,3 +417,13 @@ fn counting_that_began_anew_is_no_restart_and_hides_none() {
     assert_eq!(play.see(3.0, counted(0)), None);
     assert_eq!(play.name(10.1, counted(0)), Name::Healthy);
 }
+
+#[test]
+fn the_last_look_asks_the_probes_however_lately_they_were_asked() {
+    let mut play = play();
+    assert_eq!(play.see(0.0, up()), None);
+    assert_eq!(play.see(9.5, up()), None);
+    play.probed = Probed::Wrong("no".into());
+    assert_eq!(play.see(10.1, up()), None);
+    assert_eq!(play.name(10.2, up()), Name::ProbeFailed);
+}
