@@ -243,18 +243,14 @@ fn stays_in_place(template: &File, filled: &File, values: &[Value]) -> Result<()
             && substituted(value, values).starts_with('~')
             && !value.starts_with('~')
         {
-            return Err(FillError::Inverts {
-                line: line,
-                key: key.to_owned(),
-                names: names_in(value, values).join(", "),
-            });
+            return Err(FillError::Inverts { line, key: key.to_owned(), names: names_in(value, values).join(", ") });
         }
         if kind == Kind::Commands
             && let Some((_, after)) =
                 value.split("{{").zip(value.split("{{").skip(1)).find(|(before, _)| odd(before, '$'))
         {
             let name = after.split("}}").next().unwrap_or_default().trim().to_owned();
-            return Err(FillError::After { line: line, sign: '$', name });
+            return Err(FillError::After { line, sign: '$', name });
         }
         if kind == Kind::Commands
             && let Some(name) = names_in(value, values)
