@@ -564,9 +564,7 @@ fn fill(text: &str, lines: &mut Vec<String>) {
         if !line.is_empty() && line.len() + word.len() >= 78 && !word.starts_with(['.', '\'']) {
             lines.push(std::mem::take(&mut line));
         }
-        if !line.is_empty() {
-            line.push(' ');
-        }
+        line.push_str(if line.is_empty() { "" } else { " " });
         line.push_str(word);
     }
     lines.push(line);

@@ -24,8 +24,8 @@ Examples:
 
 /// Say what would change if NEW took the place of OLD, in systemd's meaning
 ///
-/// Compares what systemd reads: comments, blank lines, the order of sections and the spelling of booleans and time spans
-/// don't count; the order of commands and files does. A list is compared by element, Environment= by variable, a command by
+/// Compares what systemd reads: comments, blank lines, the order of sections, the spelling of booleans, time spans and paths
+/// and a default that is spelled out don't count; the order of commands and files does. A list is compared by element, Environment= by variable, a command by
 /// prefix, program and flag. Each line of the answer begins with what NEW does: it adds, changes or LOSES something; of
 /// what it adds or changes and is about the sandbox, that it hardens or weakens it. A lost setting is LOSES first, with
 /// (weakens) or (hardens) at the end of its line. Sections and keys that systemd does not know are compared too, as other

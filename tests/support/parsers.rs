@@ -474,7 +474,8 @@ fn unit_builtin(bytes: &[u8]) {
     let commands = reading.commands("ExecStart").expect("a command line");
     let [command] = commands.as_slice() else { panic!("one command: {commands:?}") };
     let plain = |word: &String| word.replace("%%", "%").replace("$$", "$");
-    assert_eq!((plain(&command.program), command.prefix.as_str()), (binary, ""));
+    // In the program's path a '$' is none of a variable.
+    assert_eq!((command.program.replace("%%", "%"), command.prefix.as_str()), (binary, ""));
     let words: Vec<String> = command.arguments.iter().map(plain).collect();
     assert!(words.ends_with(&given.arguments), "{words:?} of {:?}", given.arguments);
 }

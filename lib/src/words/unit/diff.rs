@@ -86,12 +86,10 @@ impl fmt::Display for Change<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { class, effect, section, key, part, old, new } = self;
         write!(f, "{:<8} [{section}] {key}=", self.word())?;
+        let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
         let value = match (old, new) {
-            (Some(old), Some(new)) => {
-                let shown = |text: &'_ str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
-                format!("{} -> {}", shown(old), shown(new)).into()
-            }
-            (old, new) => old.as_ref().or(new.as_ref()).cloned().unwrap_or_default(),
+            (Some(old), Some(new)) => format!("{} -> {}", shown(old), shown(new)),
+            (text, None) | (None, text) => text.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         match part {
             // A variable is written as in the unit; a flag or a word of ours stands apart from the '='.
@@ -371,7 +369,7 @@ fn filter<'a>(key: &str, old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a
 
 fn variables<'a>(old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
     let (old, new) = (words("", old), words("", new));
-    let ((old_names, before), (new_names, after)) = (last_of_each(&old), last_of_each(&new));
+    let ((old_names, before), (new_names, after)) = (read_variables(&old), read_variables(&new));
     for name in old_names {
         match (before.get(name), after.get(name)) {
             (Some(old), Some(new)) if old != new => {
@@ -388,7 +386,7 @@ fn variables<'a>(old: &[&'a str], new: &[&'a str], out: &mut Told<'_, 'a>) {
 }
 
 /// The variables in the order of their first, each with its last value.
-fn last_of_each<'w>(words: &'w [Cow<str>]) -> (Vec<&'w str>, BTreeMap<&'w str, &'w str>) {
+fn read_variables<'w>(words: &'w [Cow<str>]) -> (Vec<&'w str>, BTreeMap<&'w str, &'w str>) {
     let (mut order, mut last) = (Vec::new(), BTreeMap::new());
     // systemd ignores a word without '='.
     for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
