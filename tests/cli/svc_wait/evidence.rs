@@ -164,6 +164,8 @@ fn a_unix_socket_of_the_same_name_is_no_other_listener() {
     stranger.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let pid = host.start("600");
     host.up(1, pid);
+    // Not before: what is there at a start is a process of the unit.
+    host.processes.push(stranger);
     let probe = ["--unix", name.as_str()];
     let answer = host.judged("1s", &probe);
     assert!(answer.stderr.contains("runed.service: wrong-listener: "), "{answer:?}");
@@ -171,8 +173,6 @@ fn a_unix_socket_of_the_same_name_is_no_other_listener() {
     let _own = UnixListener::bind(&path).unwrap();
     let answer = host.judged("60s", &probe);
     assert_eq!(answer.code, 0, "{answer:?}");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
 }
 
 /// What a service writes comes into verdicts, which are kept and printed where nothing escapes them again.
@@ -209,17 +209,22 @@ fn all_that_share_a_port_must_be_of_the_unit() {
     let mut host = Host::new();
     host.install();
     let (first, port) = listener(0);
-    let (mut second, _) = listener(port);
     host.processes.push(first);
     let pid = host.start("600");
     host.up(1, pid);
+    // Not before: what is there at a start is a process of the unit.
+    let (second, _) = listener(port);
+    host.processes.push(second);
+    let second = host.processes.len() - 1;
     let probe = format!("127.0.0.1:{port}");
     let answer = host.judged("1s", &["--tcp", &probe]);
-    let told =
-        format!("runed.service: wrong-listener: tcp {probe}: it is answered, but process {} (perl)", second.id());
+    let told = format!(
+        "runed.service: wrong-listener: tcp {probe}: it is answered, but process {} (perl)",
+        host.processes[second].id()
+    );
     assert!(answer.stderr.contains(&told), "{answer:?}");
-    second.kill().unwrap();
-    second.wait().unwrap();
+    host.processes[second].kill().unwrap();
+    host.processes[second].wait().unwrap();
     let (second, _) = listener(port);
     host.processes.push(second);
     host.start("600");
