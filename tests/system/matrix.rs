@@ -138,7 +138,7 @@ fn healthy() -> Vec<Case> {
         case("other-root", "RootDirectory=/opt/m/root|ExecStart=/sleep infinity", "healthy", ""),
         case("without-a-slash", "ExecStart=m-bare infinity", "healthy", "").setup("cp /opt/m/sleep /usr/local/bin/m-bare"),
         case("counted-anew", "Restart=always|RestartSec=10ms|ExecStart=/opt/m/sh -c 'if ! test -e /run/m-anew; then touch /run/m-anew; exit 3; fi; while :; do sleep 1; done'", "healthy", "")
-            .setup("systemctl start $U; until test $(shown NRestarts) -ge 1; do sleep 0.05; done")
+            .setup("systemctl start $U; until test $(shown NRestarts) -ge 1 && test $(shown SubState) = running; do sleep 0.05; done")
             .command("")
             .meanwhile("held; systemctl reset-failed $U"),
         case("put-back", "Type=exec|ExecStart=/opt/m/own/put-back infinity", "healthy", "")
@@ -513,7 +513,7 @@ fn polling_for_active_would_be_found_out() {
 
 /// What was healthy and ends as soon as COMMAND has restarted it.
 const GOOD_THEN_BAD: &str =
-    "ExecStart=/opt/m/sh -c 'if ! test -e /run/m-good; then exit 3; fi; while :; do sleep 1; done'";
+    "ExecStart=/opt/m/sh -c 'if ! test -e /run/m-good; then exit 3; fi; touch /run/m-came; while :; do sleep 1; done'";
 
 /// All that systemd says is told half a second late, as it was when it was asked.
 fn delay_systemctl(host: &Env) {
@@ -533,7 +533,8 @@ END
 
 /// What says so of the state before, however late it comes, is judged as nothing.
 fn late_cases() -> Vec<Case> {
-    let setup = "touch /run/m-good; systemctl start $U; rm /run/m-good";
+    let setup = "touch /run/m-good; rm -f /run/m-came; systemctl start $U
+        until test -e /run/m-came; do sleep 0.05; done; rm /run/m-good";
     vec![
         case("late", GOOD_THEN_BAD, "crashed", "exit status 3").setup(setup).flags("--timeout 60s --stable 0"),
         case("late-no-block", GOOD_THEN_BAD, "crashed", "exit status 3")
