@@ -220,7 +220,8 @@ fn unhealthy() -> Vec<Case> {
             .setup("systemctl start $U"),
         case("main-process-unknown", "Type=forking|ExecStart=/opt/m/sh -c '/opt/m/sleep infinity & /opt/m/sleep infinity & exit 0'", "not-provable", "nothing was run")
             .setup("systemctl start $U"),
-        case("suspended", SLEEPS, "stopped", "is suspended").flags("--timeout 5s --stable 1s").command("systemctl restart $U; kill -STOP $(shown MainPID)"),
+        // Type=exec: what is suspended before it is executed is systemd's own, and never up.
+        case("suspended", "Type=exec|ExecStart=/opt/m/sleep infinity", "stopped", "is suspended").flags("--timeout 5s --stable 1s").command("systemctl restart $U; kill -STOP $(shown MainPID)"),
         case("old-process-moved-aside", "Type=exec|KillMode=process|ExecStart=/opt/m/own/old-process-moved-aside -c '/opt/m/own/old-process-moved-aside -c \"while :; do sleep 1; done\" & while :; do sleep 1; done'", "old-process", "runs what it ran before")
             .setup("program=sh own; systemctl start $U; sleep 0.2; mv /opt/m/own/$name /opt/m/own/aside; program=sh own")
             .flags("--timeout 5s"),
