@@ -200,14 +200,20 @@ fn answer_lines(answer: &Answer, lines: &[&str]) {
     assert_eq!(answer.stderr.lines().collect::<Vec<_>>(), lines);
 }
 
-#[test]
-fn a_process_that_ends_in_the_hold_down_is_seen_at_once() {
+/// A host with a service that is up, and whose main process ends with status 3 after a moment.
+fn host_whose_process_ends() -> Host {
     let mut host = Host::new();
     host.install();
     let pid = host.start("0.3");
     host.up(1, pid);
     fs::write(host.path("down"), state("exit3", &[])).unwrap();
     fs::write(host.path("watched"), pid.to_string()).unwrap();
+    host
+}
+
+#[test]
+fn a_process_that_ends_in_the_hold_down_is_seen_at_once() {
+    let host = host_whose_process_ends();
     let answer = host.run(&["runed", "--stable", "100s"]);
     answer.says(1, "svc-wait: runed.service: crashed: exit status N, TIME after it was first healthy");
     assert!(answer.took < Duration::from_secs(50), "{answer:?}");

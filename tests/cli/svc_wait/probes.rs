@@ -226,12 +226,7 @@ fn who_answers_for_the_unit_is_not_the_unit() {
 /// A probe that hangs for all of its time neither hides the end of the main process nor outlives the wait.
 #[test]
 fn the_end_of_the_process_cuts_a_probe_short() {
-    let mut host = Host::new();
-    host.install();
-    let pid = host.start("0.3");
-    host.up(1, pid);
-    fs::write(host.path("down"), state("exit3", &[])).unwrap();
-    fs::write(host.path("watched"), pid.to_string()).unwrap();
+    let host = host_whose_process_ends();
     let (pids, late) = (host.path("pids"), host.path("late"));
     // A probe has 3 s; this one tells when it was left alone for 2 s after the end of the process.
     let line = format!(
